@@ -1,0 +1,176 @@
+"""The terms and numbers of jobs, laid out for filtering.
+
+Terms are kept inverted (term -> ascending job rows), so that a query's mask is made from the postings of its
+own terms and never by scanning the jobs' rows. Numbers are kept as ranks among the different values, so that
+a range is two comparisons of small integers whatever the dtype, and int64 never meets float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpu_retrieval.ragged import Ragged
+
+# A posting is a row in 31 bits beside its term in 31 bits, one int64 to sort.
+MAX_ROWS = 1 << 31
+
+
+@dataclass(frozen=True, eq=False)
+class TermColumn:
+    """Postings of one field: `rows[starts[t]:starts[t + 1]]` are the rows that carry `terms[t]`, ascending.
+
+    `terms` (T,) int32 ascending, `starts` (T + 1,) int64, `rows` (nnz,) int32, `missing` (n,) bool: rows
+    without any term.
+    """
+
+    terms: np.ndarray
+    starts: np.ndarray
+    rows: np.ndarray
+    missing: np.ndarray
+
+    @classmethod
+    def from_ragged(cls, ragged: Ragged) -> TermColumn:
+        keys = ragged.row_numbers()
+        keys |= ragged.values.astype(np.int64) << 32
+        return cls._from_keys(keys, np.diff(ragged.offsets) == 0)
+
+    @classmethod
+    def _from_keys(cls, keys: np.ndarray, missing: np.ndarray) -> TermColumn:
+        keys.sort()
+        if (keys[1:] == keys[:-1]).any():
+            keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
+        per_key = keys >> 32
+        firsts = np.flatnonzero(np.diff(per_key, prepend=-1))
+        starts = np.append(firsts, len(keys)).astype(np.int64)
+        return cls(per_key[firsts].astype(np.int32), starts, (keys & 0x7FFFFFFF).astype(np.int32), missing)
+
+    def _keys(self, shift: int = 0) -> np.ndarray:
+        keys = np.repeat(self.terms.astype(np.int64) << 32, np.diff(self.starts))
+        keys |= self.rows
+        keys += shift
+        return keys
+
+    def kept(self, alive: np.ndarray) -> TermColumn:
+        """The column of the rows that are alive, renumbered."""
+        keys = self._keys()[alive[self.rows]]
+        new_rows = np.cumsum(alive, dtype=np.int64) - 1
+        keys = (keys & ~np.int64(0x7FFFFFFF)) | new_rows[keys & 0x7FFFFFFF]
+        return self._from_keys(keys, self.missing[alive])
+
+    def joined(self, other: TermColumn) -> TermColumn:
+        """The column of these rows followed by the other's."""
+        keys = np.concatenate([self._keys(), other._keys(shift=len(self.missing))])
+        return self._from_keys(keys, np.concatenate([self.missing, other.missing]))
+
+    def postings(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the postings of each term start and end; an empty span for a term that nobody has."""
+        if len(self.terms) == 0:
+            return np.zeros(len(values), np.int64), np.zeros(len(values), np.int64)
+        at = np.minimum(np.searchsorted(self.terms, values), len(self.terms) - 1)
+        starts = self.starts[at]
+        return starts, np.where(self.terms[at] == values, self.starts[at + 1], starts)
+
+    def carried(self, row: int, values: np.ndarray) -> np.ndarray:
+        """(values,) bool: which of these terms the row carries."""
+        starts, ends = self.postings(values)
+        at = lower_bound(self.rows, starts, ends, row)
+        inside = at < ends
+        inside[inside] = self.rows[at[inside]] == row
+        return inside
+
+
+def lower_bound(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, value: int) -> np.ndarray:
+    """For each span [start, end) of ascending rows, the first place whose row is not below `value`."""
+    low, high = starts.copy(), ends.copy()
+    last = max(0, len(rows) - 1)
+    while (open_spans := low < high).any():
+        middle = (low + high) >> 1
+        below = open_spans & (rows[np.minimum(middle, last)] < value)
+        low = np.where(below, middle + 1, low)
+        high = np.where(open_spans & ~below, middle, high)
+    return low
+
+
+@dataclass(frozen=True, eq=False)
+class NumberColumn:
+    """One number a job: `levels` are the different values, ascending; `ranks` (n,) int32 say which a row has.
+
+    A missing value (NaN) has rank `len(levels)`. `levels` is float64 or int64, as the caller gave the
+    numbers.
+    """
+
+    levels: np.ndarray
+    ranks: np.ndarray
+
+    @classmethod
+    def from_values(cls, values: np.ndarray) -> NumberColumn:
+        present = values[~np.isnan(values)] if values.dtype == np.float64 else values
+        levels = np.unique(present)
+        # NaN sorts after every level, which is the rank that stands for missing.
+        return cls(levels, np.searchsorted(levels, values).astype(np.int32))
+
+    def values(self) -> np.ndarray:
+        """(n,) float64 or int64: the numbers as they were given, NaN where missing."""
+        if self.levels.dtype == np.float64:
+            return np.append(self.levels, np.nan)[self.ranks]
+        return self.levels[self.ranks]
+
+    def kept(self, alive: np.ndarray) -> NumberColumn:
+        """The column of the rows that are alive."""
+        return NumberColumn.from_values(self.values()[alive])
+
+    def joined(self, other: NumberColumn) -> NumberColumn:
+        """The column of these rows followed by the other's."""
+        return NumberColumn.from_values(np.concatenate([self.values(), other.values()]))
+
+    def rank_range(
+        self, lo: np.ndarray | None, hi: np.ndarray | None, n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) int64 each: lowest and highest rank in a query's range; lowest > highest where it is empty.
+
+        Without either bound the range holds the rank of the missing too.
+        """
+        free_lo, free_hi = _free(lo, n), _free(hi, n)
+        last = len(self.levels) - 1
+        first = np.zeros(n, np.int64) if lo is None else np.where(free_lo, 0, self._rank_from(lo))
+        final = np.full(n, last) if hi is None else np.where(free_hi, last, self._rank_to(hi))
+        return first, np.where(free_lo & free_hi, last + 1, final)
+
+    def _rank_from(self, lo: np.ndarray) -> np.ndarray:
+        bound, beyond = _as_dtype(lo, self.levels.dtype, up=True)
+        return np.where(beyond, len(self.levels), np.searchsorted(self.levels, bound, side="left"))
+
+    def _rank_to(self, hi: np.ndarray) -> np.ndarray:
+        bound, beyond = _as_dtype(hi, self.levels.dtype, up=False)
+        return np.where(beyond, -1, np.searchsorted(self.levels, bound, side="right") - 1)
+
+
+def _free(bound: np.ndarray | None, n: int) -> np.ndarray:
+    if bound is None:
+        return np.ones(n, dtype=bool)
+    return np.isnan(bound) if bound.dtype == np.float64 else np.zeros(n, dtype=bool)
+
+
+def _as_dtype(bound: np.ndarray, dtype: np.dtype, *, up: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The bound in the numbers' dtype, moved inwards to the nearest value there, and where there is none.
+
+    >>> _as_dtype(np.array([1.5, np.inf]), np.dtype("int64"), up=True)[1].tolist()
+    [False, True]
+    """
+    none = np.zeros(len(bound), dtype=bool)
+    if bound.dtype == dtype:
+        return bound, none
+    if dtype == np.int64:
+        whole = np.ceil(bound) if up else np.floor(bound)
+        above, below = whole >= 2.0**63, whole < -(2.0**63)
+        inside = np.where(above | below | np.isnan(whole), 0, whole).astype(np.int64)
+        limits = np.iinfo(np.int64)
+        return np.where(above, limits.max, np.where(below, limits.min, inside)), above if up else below
+    near = bound.astype(np.float64)
+    top = near >= 2.0**63
+    back = np.where(top, 0, near).astype(np.int64)
+    if up:
+        return np.where(~top & (back < bound), np.nextafter(near, np.inf), near), none
+    return np.where(top | (back > bound), np.nextafter(near, -np.inf), near), none

@@ -1,0 +1,101 @@
+"""What is scanned in place of the float32 originals, and how far it can be from them.
+
+`decode(codes, scale)` is a float32 row near the original one; `residuals` is a strict upper bound of the
+length of the difference. With it, a score from the codes is within `score_error` of the final one, which is
+what makes a scan of them exact: only rows that the bound cannot rule out are scored again from the originals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+STORAGES = ("float32", "float16", "int8")
+FLOAT32_ROUNDING = 2.0**-24
+# Below this length nothing overflows on the way through float32; above it the scan is not trusted.
+SAFE_SCORE = 2.0**120
+CHUNK_CELLS = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """`values` (n, d) float32 (the originals), float16 or int8; `scale` (n,) float32, empty for float32.
+
+    `norms` and `residuals`, (n,) float32, are rounded up: lengths of the originals and of original − decoded.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray
+    norms: np.ndarray
+    residuals: np.ndarray
+
+
+def encode(vectors: np.ndarray, storage: str) -> Codes:
+    """Codes of (n, d) float32 rows; each row is scaled by its own largest component."""
+    n, d = vectors.shape
+    values = vectors if storage == "float32" else np.empty((n, d), dtype=storage)
+    scale = np.empty(0 if storage == "float32" else n, dtype=np.float32)
+    norms, residuals = np.empty(n, np.float32), np.zeros(n, np.float32)
+    step = max(1, CHUNK_CELLS // d)
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        rows = vectors[part]
+        norms[part] = _length_above(rows.astype(np.float64))
+        if storage != "float32":
+            values[part], scale[part] = _encode_rows(rows, storage)
+            decoded = decode(np, values[part], scale[part])
+            residuals[part] = _length_above(rows.astype(np.float64) - decoded)
+    return Codes(values, scale, norms, residuals)
+
+
+def _encode_rows(rows: np.ndarray, storage: str) -> tuple[np.ndarray, np.ndarray]:
+    # The floor keeps scale * code clear of subnormals; a row below it is all residual.
+    largest = np.maximum(np.abs(rows).max(axis=1), np.float32(2.0**-100)).astype(np.float64)
+    if storage == "int8":
+        scale = (largest / 127).astype(np.float32)
+        codes = np.clip(np.rint(rows / scale[:, None].astype(np.float64)), -127, 127)
+    else:
+        scale = largest.astype(np.float32)
+        codes = rows / scale[:, None].astype(np.float64)
+    return codes.astype(storage), scale
+
+
+def decode(xp: Any, values: Any, scale: Any) -> Any:
+    """float32 rows of the codes, the same bits on every device: one exact conversion and one product each."""
+    if values.dtype == xp.float32:
+        return values
+    rows = values.astype(xp.float32)
+    rows *= scale[:, None]
+    return rows
+
+
+def _length_above(rows: np.ndarray) -> np.ndarray:
+    """(n,) float32 not below the Euclidean length of each float64 row."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows)) * (1 + 1e-9)
+    with np.errstate(over="ignore"):
+        return np.nextafter(lengths.astype(np.float32), np.float32(np.inf))
+
+
+def score_error(
+    query_norms: np.ndarray, norm: float, residual: float, prior: float, d: int, product_rounding: float
+) -> np.ndarray:
+    """(queries,) float64: how far a scanned float32 score can be from the final float32 score.
+
+    `norm`, `residual` and `prior` are the largest of the jobs scanned. Any order of summation of d products
+    errs by at most γ_d = d·u / (1 − d·u) of Σ|q_i·v_i| ≤ |q|·|v| (Higham, Accuracy and Stability, 3.1); the
+    last terms are the rounding of the sum with the prior and of the final score itself, and products lost to
+    underflow.
+    """
+    u = FLOAT32_ROUNDING
+    gamma = d * u / (1 - d * u) + 6 * u + product_rounding
+    lengths = norm + residual
+    lost = 4 * d * 2.0**-126 * (1 + query_norms + lengths)
+    return (query_norms * (residual + gamma * lengths) + 6 * u * prior + lost) * (1 + 1e-6)
+
+
+def floor_float32(values: np.ndarray) -> np.ndarray:
+    """The float64 values as float32, never above them."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(values.astype(np.float32), np.float32(-np.inf))

@@ -1,0 +1,108 @@
+"""Rows of different lengths, stored as two flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpu_retrieval.checks import check_array
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Row i is `values[offsets[i]:offsets[i + 1]]`.
+
+    `offsets` is (rows + 1,) int64: it starts at 0, never decreases and ends at `len(values)`. `values` is
+    int32 (terms) or int64 (ids). Rows are read as sets: order and repeats do not matter.
+
+    >>> rows = Ragged.from_lists([[7, 3], [], [5]])
+    >>> rows.offsets.tolist(), rows.values.tolist(), len(rows)
+    ([0, 2, 2, 3], [7, 3, 5], 3)
+    """
+
+    offsets: np.ndarray
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        offsets = check_array("Ragged offsets", self.offsets, "int64", (None,))
+        values = check_array("Ragged values", self.values, ("int32", "int64"), (None,))
+        if len(offsets) == 0 or offsets[0] != 0:
+            raise ValueError(f"Ragged offsets: expected to start at 0, got {offsets[:1].tolist()}")
+        falls = offsets[1:] < offsets[:-1]
+        if falls.any():
+            row = int(np.argmax(falls))
+            raise ValueError(
+                f"Ragged offsets: expected never to decrease, row {row:,} goes from {offsets[row]:,} to "
+                f"{offsets[row + 1]:,}"
+            )
+        if offsets[-1] != len(values):
+            raise ValueError(
+                f"Ragged offsets: expected to end at {len(values):,} values, got {offsets[-1]:,}"
+            )
+
+    @classmethod
+    def from_lists(cls, rows: Iterable[Sequence[int]], dtype: str = "int32") -> Ragged:
+        """One row a list. For ids pass `dtype="int64"`."""
+        lists = [np.asarray(row, dtype=dtype) for row in rows]
+        offsets = np.zeros(len(lists) + 1, dtype=np.int64)
+        offsets[1:] = np.cumsum([len(row) for row in lists], dtype=np.int64)
+        return cls(offsets, np.concatenate([*lists, np.empty(0, dtype=dtype)]))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, i: int) -> np.ndarray:
+        """Row i, as it was given."""
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """These rows, in this order."""
+        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Ragged(offsets, self.values[source])
+
+    def row_numbers(self) -> np.ndarray:
+        """(values,) int64: the row that each value belongs to."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+
+    def as_sets(self) -> Ragged:
+        """The same rows, each ascending and without repeats. For terms (int32, not negative) only."""
+        keys = (self.row_numbers() << 32) | self.values
+        if (keys[1:] <= keys[:-1]).any():
+            keys = np.unique(keys)
+        offsets = np.searchsorted(keys, np.arange(len(self) + 1, dtype=np.int64) << 32)
+        return Ragged(offsets.astype(np.int64), (keys & 0xFFFFFFFF).astype(np.int32))
+
+    def distinct(self) -> tuple[Ragged, np.ndarray]:
+        """The different rows, as sets, and (rows,) int64: which of them each row is."""
+        sets = self.as_sets()
+        seen: dict[bytes, int] = {}
+        group = np.empty(len(sets), dtype=np.int64)
+        first: list[int] = []
+        for i in range(len(sets)):
+            key = sets.row(i).tobytes()
+            group[i] = seen.setdefault(key, len(seen))
+            if group[i] == len(first):
+                first.append(i)
+        if len(first) == len(sets):
+            return sets, group
+        return sets.take(np.array(first, dtype=np.int64)), group
+
+
+def check_terms(name: str, ragged: object, n_rows: int) -> Ragged:
+    """The ragged, when it has this many rows of int32 terms, none of them negative."""
+    if not isinstance(ragged, Ragged):
+        raise TypeError(f"{name}: expected a Ragged, got {type(ragged).__name__}")
+    if ragged.values.dtype != np.int32:
+        raise TypeError(f"{name}: expected int32 terms, got {ragged.values.dtype}")
+    if len(ragged) != n_rows:
+        raise ValueError(f"{name}: expected {n_rows:,} rows, got {len(ragged):,}")
+    if ragged.values.size and ragged.values.min() < 0:
+        at = int(np.argmax(ragged.values < 0))
+        row = int(np.searchsorted(ragged.offsets, at, side="right")) - 1
+        raise ValueError(f"{name}: expected terms of 0 or more, row {row:,} holds {ragged.values[at]}")
+    return ragged

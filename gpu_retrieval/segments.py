@@ -1,0 +1,103 @@
+"""A block of jobs with everything that a search needs of them, and its copy on the device.
+
+An index is a list of segments: `add` appends one, `remove` clears rows in `alive`, and small neighbours are
+joined, so that neither rebuilds the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gpu_retrieval.backend import Array, Backend
+from gpu_retrieval.columns import NumberColumn, TermColumn
+from gpu_retrieval.quantize import Codes, encode
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segment:
+    """`ids` (n,) int64 and `vectors` (n, d) float32 as given; the rest is derived from what was given."""
+
+    ids: np.ndarray
+    vectors: np.ndarray
+    codes: Codes
+    terms: dict[str, TermColumn]
+    numbers: dict[str, NumberColumn]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def storage(self) -> str:
+        return self.codes.values.dtype.name
+
+    def kept(self, alive: np.ndarray) -> Segment:
+        """The segment without its dead rows; copies the rest."""
+        return Segment(
+            ids=self.ids[alive],
+            vectors=(vectors := self.vectors[alive]),
+            codes=encode(vectors, self.storage),
+            terms={name: column.kept(alive) for name, column in self.terms.items()},
+            numbers={name: column.kept(alive) for name, column in self.numbers.items()},
+        )
+
+    def joined(self, other: Segment) -> Segment:
+        """One segment of these rows followed by the other's; copies both."""
+        vectors = np.concatenate([self.vectors, other.vectors])
+        return Segment(
+            ids=np.concatenate([self.ids, other.ids]),
+            vectors=vectors,
+            codes=encode(vectors, self.storage),
+            terms={name: column.joined(other.terms[name]) for name, column in self.terms.items()},
+            numbers={name: column.joined(other.numbers[name]) for name, column in self.numbers.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceSegment:
+    """A segment's arrays on a backend's device, each copied when first asked for.
+
+    Originals that are not scanned themselves (float16 and int8 storage) stay on the host, mapped from the
+    file where loaded; rows of them are fetched for the final scores.
+    """
+
+    host: Segment
+    backend: Backend
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    @cached_property
+    def _copies(self) -> dict[str, Array]:
+        return {}
+
+    def _copy(self, name: str, array: Callable[[], np.ndarray]) -> Array:
+        if name not in self._copies:
+            self._copies[name] = self.backend.put(array())
+        return self._copies[name]
+
+    @property
+    def scanned(self) -> Array:
+        return self._copy("scanned", lambda: self.host.codes.values)
+
+    @property
+    def scale(self) -> Array:
+        return self._copy("scale", lambda: self.host.codes.scale)
+
+    def posting_rows(self, field: str) -> Array:
+        return self._copy(f"rows {field}", lambda: self.host.terms[field].rows)
+
+    def missing_terms(self, field: str) -> Array:
+        return self._copy(f"missing {field}", lambda: self.host.terms[field].missing)
+
+    def ranks(self, number: str) -> Array:
+        return self._copy(f"ranks {number}", lambda: self.host.numbers[number].ranks)
+
+    def originals(self, rows: Array) -> Array:
+        """(rows, d) float32 on the device."""
+        if self.host.codes.values is self.host.vectors:
+            return self.scanned[rows]
+        return self.backend.put(self.host.vectors[self.backend.get(rows)])

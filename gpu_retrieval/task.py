@@ -1,0 +1,76 @@
+"""One search as its plans see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gpu_retrieval.backend import Array, Backend
+from gpu_retrieval.clauses import Clause
+from gpu_retrieval.ragged import Ragged
+from gpu_retrieval.segments import DeviceSegment
+
+
+@dataclass(frozen=True, eq=False)
+class IdOrder:
+    """The ids of all rows of all segments, closed ones included, in ascending order.
+
+    `sorted_ids` (rows,) int64, `rows` (rows,) uint32 where each lies, `ranks` (rows,) uint32 the inverse.
+    """
+
+    sorted_ids: np.ndarray
+    rows: np.ndarray
+    ranks: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> IdOrder:
+        rows = np.argsort(ids, kind="stable").astype(np.uint32)
+        ranks = np.empty(len(ids), dtype=np.uint32)
+        ranks[rows] = np.arange(len(ids), dtype=np.uint32)
+        return cls(ids[rows], rows, ranks)
+
+    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places in `ids` and the rows that carry them; an id may lie on several rows, all but one closed."""
+        first = np.searchsorted(self.sorted_ids, ids, side="left")
+        counts = np.searchsorted(self.sorted_ids, ids, side="right") - first
+        before = np.cumsum(counts) - counts
+        at = np.repeat(first - before, counts) + np.arange(counts.sum())
+        return np.repeat(np.arange(len(ids)), counts), self.rows[at].astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchTask:
+    """What to search, all of it checked.
+
+    `alive` and `prior` run over all rows of all segments, dead rows included: (rows,) bool, None where every
+    row is alive, and (rows,) float32, None without a prior.
+    """
+
+    backend: Backend
+    segments: list[DeviceSegment]
+    order: IdOrder
+    alive: np.ndarray | None
+    n_alive: int
+    prior: np.ndarray | None
+    queries: np.ndarray
+    k: int
+    where: Clause | None
+    exclude: Ragged | None
+    memory_budget: int
+
+    @cached_property
+    def device_ranks(self) -> Array:
+        """(rows,) uint32 on the device: the rank of each row's id."""
+        return self.backend.put(self.order.ranks)
+
+    @cached_property
+    def device_prior(self) -> Array | None:
+        """`prior` on the device."""
+        return None if self.prior is None else self.backend.put(self.prior)
+
+    @cached_property
+    def device_alive(self) -> Array | None:
+        """`alive` on the device."""
+        return None if self.alive is None else self.backend.put(self.alive)

@@ -1,0 +1,170 @@
+"""A saved index comes back the same, or not at all."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from gpu_retrieval import IndexFileError, Ragged, TermKnnIndex, storage
+from tests.gpu_retrieval.oracle import answer, assert_hits, make_ask, make_world
+
+STORAGES = ["float32", "float16", "int8"]
+
+
+def small(fingerprint: str = "model-1", **options) -> TermKnnIndex:
+    return TermKnnIndex.build(
+        np.array([3, 1]),
+        np.eye(2, dtype=np.float32),
+        {"région/ö": Ragged.from_lists([[1], [2]])},
+        {"pay": np.array([1.0, np.nan])},
+        fingerprint=fingerprint,
+        device="cpu",
+        **options,
+    )
+
+
+def files(folder) -> list:
+    data = json.loads((folder / "manifest.json").read_text())["data"]
+    return sorted((folder / data).iterdir())
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+@pytest.mark.parametrize("verify", [True, False])
+def test_comes_back_the_same(device, tmp_path, kind, verify):
+    rng = random.Random(11)
+    world = make_world(rng, 60, 3)
+    index = world.build(storage=kind, fingerprint="model-1", device=device)
+    index.remove(world.ids[:3])
+    index.save(tmp_path / "index")
+    loaded = TermKnnIndex.load(tmp_path / "index", device=device, verify=verify)
+    kept = world.part(np.arange(3, 60))
+    assert (loaded.fingerprint, loaded.storage, loaded.d) == ("model-1", kind, 3)
+    assert (loaded.fields, loaded.numbers) == (index.fields, index.numbers)
+    np.testing.assert_array_equal(loaded.ids, kept.ids)
+    for _ in range(5):
+        ask = make_ask(rng, kept, 4, 6)
+        assert_hits(ask.search(loaded, fingerprint="model-1"), answer(kept, ask))
+
+
+def test_is_memory_mapped_and_can_change(tmp_path):
+    small().save(tmp_path)
+    loaded = TermKnnIndex.load(tmp_path, device="cpu")
+    vectors = loaded._segments[0].host.vectors
+    assert isinstance(vectors.base, np.memmap)
+    assert not vectors.flags.writeable
+    loaded.remove(np.array([3]))
+    loaded.add(
+        np.array([8]),
+        np.ones((1, 2), np.float32),
+        {"région/ö": Ragged.from_lists([[1]])},
+        {"pay": np.array([2.0])},
+    )
+    loaded.save(tmp_path)
+    assert TermKnnIndex.load(tmp_path, device="cpu").ids.tolist() == [1, 8]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_no_jobs_come_back_as_none(tmp_path):
+    empty = TermKnnIndex.build(np.empty(0, np.int64), np.empty((0, 3), np.float32), device="cpu")
+    empty.save(tmp_path)
+    assert len(TermKnnIndex.load(tmp_path, device="cpu")) == 0
+
+
+def test_nothing_is_pickled(tmp_path):
+    small().save(tmp_path)
+    for path in files(tmp_path):
+        np.load(path, allow_pickle=False)
+    # A file of Python objects under the right checksum is refused as well.
+    target = files(tmp_path)[0]
+    np.save(target, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["files"][target.name] = {"size": target.stat().st_size, "sha256": storage._sha256(target)}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IndexFileError, match="without pickles"):
+        TermKnnIndex.load(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_a_changed_byte_in_any_file_is_found(tmp_path, kind):
+    small(storage=kind).save(tmp_path)
+    for path in files(tmp_path):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(IndexFileError, match=f"{path.name}: expected sha256"):
+            TermKnnIndex.load(tmp_path, device="cpu")
+        path.write_bytes(whole)
+    TermKnnIndex.load(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_short_or_missing_file_is_found(tmp_path, verify):
+    small().save(tmp_path)
+    for path in files(tmp_path):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        with pytest.raises(IndexFileError, match=f"{path.name}: expected {len(whole):,} bytes, got"):
+            TermKnnIndex.load(tmp_path, device="cpu", verify=verify)
+        path.unlink()
+        with pytest.raises(IndexFileError, match=f"{path.name}: expected a file of .* there is none"):
+            TermKnnIndex.load(tmp_path, device="cpu", verify=verify)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "expected the manifest of a saved index, there is none"),
+        ("{", "expected JSON"),
+        ("[]", "expected an index of format 1, got 'list'"),
+        ('{"format": 7}', "expected an index of format 1, got 7"),
+        ('{"format": 1}', "are missing"),
+    ],
+)
+def test_a_broken_manifest_is_named(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(IndexFileError, match=message):
+        TermKnnIndex.load(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("key", ["data", "files"])
+def test_a_manifest_cannot_point_elsewhere(tmp_path, key):
+    small().save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest[key] = "../elsewhere" if key == "data" else {"../x.npy": {"size": 1, "sha256": ""}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IndexFileError, match=r"expected plain file names, got '\.\./"):
+        TermKnnIndex.load(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("n_written", [0, 3, "manifest"])
+def test_a_failed_save_leaves_the_old_index(tmp_path, monkeypatch, n_written):
+    """The disk fills up before the first file, after three, and as the manifest is written."""
+    small("old").save(tmp_path)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    real, count = storage._write, []
+
+    def full(path, array):
+        if len(count) == n_written:
+            path.write_bytes(b"part of a fi")
+            raise OSError(28, "No space left on device")
+        count.append(path)
+        return real(path, array)
+
+    def full_manifest(path, text):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if n_written == "manifest":
+            patch.setattr(storage, "_replace_text", full_manifest)
+        else:
+            patch.setattr(storage, "_write", full)
+        with pytest.raises(OSError, match="No space left"):
+            small("new").save(tmp_path)
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert TermKnnIndex.load(tmp_path, device="cpu").fingerprint == "old"
+    small("new").save(tmp_path)
+    assert TermKnnIndex.load(tmp_path, device="cpu").fingerprint == "new"
