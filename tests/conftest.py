@@ -1,0 +1,32 @@
+"""Fixtures that all tests share: one Spark session, and a lake in a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from jobs.lake import Lake
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Local Spark with Delta, as small as it goes."""
+    from jobs.stage import start_spark
+
+    session = start_spark("tests")
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path) -> Lake:
+    """An empty lake."""
+    from jobs.lake import Lake
+
+    return Lake(spark, str(tmp_path / "lake"))
