@@ -1,0 +1,1 @@
+"""Seekers' actions cut into behaviour chains: pure functions over tables."""

@@ -1,0 +1,91 @@
+"""Training pairs of a chain: each action with those before it (58.com's left-wise positives, SOURCES 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.chains.sessionize import CHAIN_ACTIONS
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Chains back to back: chain c holds points offsets[c] up to offsets[c + 1].
+
+    `jobs` is (n,) int64, `actions` (n,) int64 positions in `CHAIN_ACTIONS`, `offsets` (chains + 1,) int64.
+    """
+
+    jobs: Ints
+    actions: Ints
+    offsets: Ints
+
+    @cached_property
+    def chain_of_point(self) -> Ints:
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+def left_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
+    """(target, context) points: each point with up to windows[action of the target] points just before it.
+
+    Grouped by target, the nearest context first. A job is no context of itself.
+
+    >>> chains = Chains(np.array([7, 8, 9, 7, 5]), np.array([0, 0, 2, 0, 0]), np.array([0, 3, 5]))
+    >>> [array.tolist() for array in left_pairs(chains, np.array([1, 1, 2, 2, 2]))]
+    [[1, 2, 2, 4], [0, 1, 0, 3]]
+    """
+    points = np.arange(len(chains.jobs))
+    before = points - chains.offsets[chains.chain_of_point]
+    n_contexts = np.minimum(before, windows[chains.actions])
+    targets = np.repeat(points, n_contexts)
+    steps = np.arange(len(targets)) - np.repeat(np.cumsum(n_contexts) - n_contexts, n_contexts)
+    contexts = targets - 1 - steps
+    differ = chains.jobs[targets] != chains.jobs[contexts]
+    return targets[differ], contexts[differ]
+
+
+def action_windows(by_action: Mapping[str, int]) -> Ints:
+    """The window of each of `CHAIN_ACTIONS`. ValueError where one has none, or another action has.
+
+    >>> action_windows({"view": 5, "save": 5, "apply": 20, "call": 20, "message": 20}).tolist()
+    [5, 5, 20, 20, 20]
+    """
+    if set(by_action) != set(CHAIN_ACTIONS) or min(by_action.values()) < 1:
+        raise ValueError(
+            f"windows {dict(by_action)}: expected 1 or more for each of {', '.join(CHAIN_ACTIONS)}"
+        )
+    return np.array([by_action[action] for action in CHAIN_ACTIONS], dtype=np.int64)
+
+
+def cost_matrix(costs: Mapping[str, float]) -> NDArray[np.float32]:
+    """What a positive counts, by action of the target (row) and of the context; 1 where nothing is said.
+
+    Keys are target/context, `*` for any; a key without `*` goes before one with it. ValueError names a wrong
+    key.
+
+    >>> cost_matrix({"apply/*": 2.0, "apply/view": 3.0})[CHAIN_ACTIONS.index("apply")].tolist()
+    [3.0, 2.0, 2.0, 2.0, 2.0]
+    """
+    matrix = np.ones((len(CHAIN_ACTIONS), len(CHAIN_ACTIONS)), dtype=np.float32)
+    for key in sorted(costs, key=lambda key: -key.count("*")):
+        target, _, context = key.partition("/")
+        if not {target, context} <= {*CHAIN_ACTIONS, "*"}:
+            raise ValueError(
+                f"cost {key!r}: expected target/context, each * or one of {', '.join(CHAIN_ACTIONS)}"
+            )
+        if costs[key] < 0:
+            raise ValueError(f"cost {key!r}: expected at least 0, got {costs[key]}")
+        matrix[_place(target), _place(context)] = costs[key]
+    return matrix
+
+
+def _place(action: str) -> slice:
+    if action == "*":
+        return slice(None)
+    at = CHAIN_ACTIONS.index(action)
+    return slice(at, at + 1)

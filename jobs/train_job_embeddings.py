@@ -1,0 +1,127 @@
+"""Train job vectors on behaviour chains: skip-gram with negatives over job ids and terms.
+
+Reads `behavior_chains` and `job_terms` of before the run's `trained_until`; writes the model's files and its
+`models` row. A board whose chains hold no two jobs gets no model, and a run that says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from jobs.artifacts import written_folder
+from jobs.channels.jobs_open import latest_versions
+from jobs.embeddings.corpus import JobCorpus, read_jobs, remove_corpus, write_corpus
+from jobs.embeddings.features import term_fields
+from jobs.embeddings.model_files import save_model
+from jobs.embeddings.pairs import action_windows, cost_matrix
+from jobs.embeddings.training import WINDOWS, SkipGram, Trained, train
+from jobs.errors import SettingsError
+from jobs.intervals import DAY, Dates
+from jobs.lake import ARTIFACTS, Lake
+from jobs.runs import Run
+from jobs.settings import TrainJobEmbeddings
+from jobs.stage import run_stage, say
+from jobs.terms.version import taxonomy_version
+from schemas import BEHAVIOR_CHAINS, JOB_TERMS, MODELS
+from schemas.render import spark_schema
+
+MODEL = "job_embeddings"
+
+
+def main(lake: Lake, run: Run) -> None:
+    settings = run.settings.train_job_embeddings
+    options, corpus_uri = skip_gram(settings), run.artifact(f"{MODEL}.corpus")
+    versions = lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run))
+    job_terms = latest_versions(versions, "job_id", run.trained_until)
+    fields, chains = term_fields(job_terms), chains_read(lake, run)
+    n_chains = write_corpus(chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri)
+    run.record("chains_trained", n_chains)
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = read_jobs(
+            corpus_uri,
+            min_feature_jobs=settings.min_feature_jobs,
+            min_job_actions=settings.min_job_actions,
+            scratch=Path(scratch),
+        )
+        trained = train(corpus, corpus_uri, n_chains, options, say) if n_chains else None
+        remove_corpus(corpus_uri)
+        if trained is None:
+            say(f"  no chain before {run.trained_until:%Y-%m-%d %H:%M} has two jobs: no model of job vectors")
+            return
+        record_figures(run, corpus, trained, options)
+        fingerprint = write_model(lake, run, corpus, trained, fields)
+    lake.merge_new(MODELS, trained_row(lake, run, fingerprint))
+
+
+def chains_read(lake: Lake, run: Run) -> DataFrame:
+    """The chains that start before `trained_until`, on the dates that training looks back on."""
+    end = (run.trained_until - timedelta(microseconds=1)).date() + DAY
+    first = max(run.history_start, end - run.settings.training.lookback_days * DAY)
+    # A history that starts after trained_until has no dates to read.
+    return lake.read(BEHAVIOR_CHAINS, Dates(min(first, end - DAY), end))
+
+
+def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:
+    """The options of training. SettingsError where a window or cost names an action that no chain has."""
+    names = {field.name for field in dataclasses.fields(SkipGram)}
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if name in names}
+    options = SkipGram(**values | {"windows": {**WINDOWS, **settings.windows}})
+    try:
+        action_windows(options.windows)
+        cost_matrix(options.costs)
+    except ValueError as error:
+        raise SettingsError(f"train_job_embeddings: {error}") from None
+    return options
+
+
+def record_figures(run: Run, corpus: JobCorpus, trained: Trained, options: SkipGram) -> None:
+    run.record("pairs", trained.n_pairs)
+    run.record("pairs_per_s", trained.pairs_per_s)
+    run.record("loss", trained.loss)
+    run.record("dim", options.dim)
+    run.record("jobs_known", len(corpus.job_ids))
+    run.record("jobs_with_behavior", int(corpus.has_id.sum()))
+    run.record("features", len(corpus.feature_keys))
+
+
+def write_model(lake: Lake, run: Run, corpus: JobCorpus, trained: Trained, fields: list[str]) -> str:
+    """Write the model's files in the place of this attempt's earlier ones; returns the fingerprint."""
+    config: dict[str, Any] = dataclasses.asdict(run.settings.train_job_embeddings)
+    with written_folder(run.artifact(MODEL), lake.guard) as folder:
+        return save_model(
+            folder,
+            fields=tuple(fields),
+            feature_keys=corpus.feature_keys,
+            job_ids=corpus.job_ids[corpus.has_id],
+            table=trained.table,
+            weights=corpus.weights,
+            config=config | {"trained_until": run.trained_until.isoformat()},
+        )
+
+
+def trained_row(lake: Lake, run: Run, fingerprint: str) -> DataFrame:
+    """The `models` row of the version just written."""
+    read = [BEHAVIOR_CHAINS, JOB_TERMS]
+    row = {
+        "model_name": MODEL,
+        "model_version": run.run_id,
+        "event": "trained",
+        "event_ts": datetime.now(UTC),
+        "trained_until": run.trained_until,
+        "path": f"{ARTIFACTS}/{run.run_id}/{MODEL}",
+        "parent_version": None,
+        "data_read": {t.name: v for t in read if (v := lake.versions.get(f"read:{t.name}")) is not None},
+        "metrics": {metric: value for metric, label, value in run.metrics if not label and value is not None},
+        "fingerprint": fingerprint,
+    }
+    return lake.spark.createDataFrame([row], spark_schema(MODELS))
+
+
+if __name__ == "__main__":
+    run_stage("train_job_embeddings", main)

@@ -1,0 +1,72 @@
+"""Negatives: how often each job is drawn, from which market, and which draws are masked."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import chisquare
+
+from jobs.embeddings.sampling import Frequencies, Markets, Negatives, Positives, negative_shares
+
+SEED = 20260105
+# A wrong sampler fails by orders of magnitude, the right one passes with this seed and 99.9 % of others.
+SIGNIFICANCE = 1e-3
+
+
+def test_shares_are_actions_to_the_power_mixed_with_the_whole_inventory():
+    shares = negative_shares(np.array([0, 1, 16]), power=0.75, inventory_share=0.5)
+    # 1^0.75 = 1 and 16^0.75 = 8 make 1/9 and 8/9 of one half; a third of the other half each.
+    np.testing.assert_allclose(shares, [1 / 6, 1 / 18 + 1 / 6, 8 / 18 + 1 / 6])
+    # Power 0: every job that was acted on alike, and no job that was not.
+    np.testing.assert_allclose(
+        negative_shares(np.array([0, 1, 16]), power=0.0, inventory_share=0.0), [0, 0.5, 0.5]
+    )
+    # A board without actions draws uniformly.
+    np.testing.assert_allclose(
+        negative_shares(np.zeros(4, np.int64), power=0.75, inventory_share=0.2), [0.25] * 4
+    )
+
+
+def test_draws_are_as_frequent_as_stated():
+    shares = negative_shares(np.array([0, 1, 2, 5, 50, 400]), power=0.75, inventory_share=0.3)
+    drawn = Frequencies(shares).draw(np.random.default_rng(SEED), (20_000, 10))
+    counts = np.bincount(drawn.ravel(), minlength=6)
+    assert chisquare(counts, shares * drawn.size).pvalue > SIGNIFICANCE, f"seed {SEED}"
+
+
+def test_a_job_of_share_zero_is_never_drawn():
+    drawn = Frequencies(np.array([0.0, 0.5, 0.0, 0.5, 0.0])).draw(np.random.default_rng(SEED), (50_000,))
+    assert set(drawn.tolist()) == {1, 3}
+
+
+def test_local_negatives_are_uniform_in_the_market_and_as_many_as_asked():
+    # Jobs 0, 2, 4, 6 are one market; 1 and 3 another; 5 knows none; 7 is alone in its own.
+    markets = Markets(np.array([9, 4, 9, 4, 9, -1, 9, 5]))
+    assert markets.has_others.tolist() == [True, True, True, True, True, False, True, False]
+    # Everywhere is job 5 alone, so that what is not 5 was drawn locally.
+    everywhere = Frequencies(np.eye(8)[5])
+    negatives = Negatives(everywhere, markets, local_share=0.4)
+    drawn = negatives.draw(
+        np.random.default_rng(SEED), np.array([0] * 5000 + [1] * 5000 + [5] * 100 + [7] * 100), 8
+    )
+    of_0, of_1, of_5, of_7 = np.split(drawn, [5000, 10_000, 10_100])
+    assert (of_5 == 5).all()
+    assert (of_7 == 5).all()
+    counts = np.bincount(of_0.ravel(), minlength=8)
+    expected = np.array([0.1, 0, 0.1, 0, 0.1, 0.6, 0.1, 0]) * of_0.size
+    assert (counts[expected == 0] == 0).all()
+    assert chisquare(counts[expected > 0], expected[expected > 0]).pvalue > SIGNIFICANCE, f"seed {SEED}"
+    assert set(of_1.ravel().tolist()) == {1, 3, 5}
+
+
+def test_a_negative_that_is_a_job_of_the_chain_is_masked():
+    positives = Positives(chain_of_point=np.array([0, 0, 0, 1, 1]), jobs=np.array([2, 5, 2, 3, 9]), n_jobs=10)
+    drawn = np.array([
+        [2, 5, 3, 9],  # the chain's own jobs, whatever their place in it, then the other chain's
+        [2, 5, 3, 9],
+        [0, 1, 4, 8],  # nobody's
+    ])  # fmt: skip
+    assert positives.hit(np.array([0, 1, 1]), drawn).tolist() == [
+        [True, True, False, False],
+        [False, False, True, True],
+        [False, False, False, False],
+    ]

@@ -1,0 +1,189 @@
+"""The stage on a lake, from chains and terms to the vectors of jobs that it has and has not seen."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.artifacts import written_folder
+from jobs.embeddings.corpus import encode_chains, encode_jobs
+from jobs.embeddings.features import term_fields
+from jobs.embeddings.model_files import has_model, load_model, save_model
+from jobs.embeddings.vectors import job_vectors, mapped_once
+from jobs.errors import LakeError, SettingsError
+from jobs.intervals import Dates, Interval
+from jobs.runs import Run
+from jobs.settings import Settings
+from jobs.train_job_embeddings import MODEL, main, skip_gram
+from schemas import BEHAVIOR_CHAINS, JOB_TERMS, MODELS, RUN_METRICS
+from schemas.render import spark_schema
+
+START, END = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC)
+TRAINED_UNTIL = datetime(2026, 1, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+TAXONOMY = "t1"
+DATES = Dates(START.date(), END.date())
+
+
+def run_of(lake, **training):
+    settings = Settings.parse({
+        "training": {"holdout_days": 2, "lookback_days": 4},
+        "train_job_embeddings": {"dim": 8, "epochs": 2, "min_feature_jobs": 1} | training,
+    })  # fmt: skip
+    mapping = {"board": {"history_start": "2026-01-05"}}
+    return Run("training_weekly", Interval(START, END), 1, settings, mapping, {}, lake.root, True)
+
+
+def chain(chain_id, start, *jobs, action="view"):
+    """One action an hour."""
+    points = [(job, action, start + n * HOUR, None, f"{chain_id}-{n}") for n, job in enumerate(jobs)]
+    return (chain_id, chain_id, start, points[-1][2], start.date(), len(jobs), points)
+
+
+CHAINS = [
+    chain(1, datetime(2026, 1, 5, 23, tzinfo=UTC), 60, 61),  # four days of lookback do not reach Monday
+    chain(2, datetime(2026, 1, 6, 8, tzinfo=UTC), 10, 11, 12, action="apply"),
+    chain(3, datetime(2026, 1, 7, 8, tzinfo=UTC), 11, 10),
+    chain(
+        4, datetime(2026, 1, 9, 22, tzinfo=UTC), 12, 13, 70, 71
+    ),  # 70 and 71 come at and after trained_until
+    chain(5, datetime(2026, 1, 10, 8, tzinfo=UTC), 72, 73),  # held out
+    chain(6, datetime(2026, 1, 8, 8, tzinfo=UTC), 14),  # no pair in it
+]
+
+
+def term_row(job_id, valid_from, taxonomy=TAXONOMY, **terms):
+    return (job_id, valid_from, valid_from.date(), taxonomy, terms)
+
+
+JANUARY_1 = datetime(2026, 1, 1, tzinfo=UTC)
+TERMS = [
+    term_row(10, JANUARY_1, region=[1], title=[5, 6]),
+    term_row(11, JANUARY_1, region=[1], title=[5]),
+    term_row(11, TRAINED_UNTIL, region=[9]),  # not yet known
+    term_row(12, JANUARY_1, region=[2]),
+    term_row(12, JANUARY_1, taxonomy="t0", region=[3]),  # of another taxonomy
+    term_row(80, JANUARY_1, title=[6]),  # nobody has acted on it
+]
+
+
+def put_chains(lake, chains):
+    lake.replace(
+        BEHAVIOR_CHAINS, {"date": DATES}, lake.spark.createDataFrame(chains, spark_schema(BEHAVIOR_CHAINS))
+    )
+
+
+def put_terms(lake, run):
+    lake.append(JOB_TERMS, lake.spark.createDataFrame(TERMS, spark_schema(JOB_TERMS)))
+    metrics = [(run.run_id, "ingest", "taxonomy_version", TAXONOMY, 3.0)]
+    lake.append(RUN_METRICS, lake.spark.createDataFrame(metrics, spark_schema(RUN_METRICS)))
+
+
+def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_one_model(lake, capsys):
+    run = run_of(lake)
+    path = run.artifact(MODEL)
+    put_terms(lake, run)
+
+    # A board whose chains hold no two jobs gets no model, and is told.
+    put_chains(lake, CHAINS[-1:])
+    main(lake, run)
+    assert not has_model(path)
+    assert not lake.exists(MODELS)
+    assert "no model of job vectors" in capsys.readouterr().out
+
+    put_chains(lake, CHAINS)
+    run.metrics.clear()
+    main(lake, run)
+    figures = {metric: value for metric, _, value in run.metrics}
+    # Chains 2, 3 and 4 (its first two actions): of the applies one has one context, one two; then one each.
+    assert (figures["chains_trained"], figures["pairs"]) == (3, 2 * (3 + 1 + 1))
+    assert (figures["jobs_with_behavior"], figures["jobs_known"]) == (4, 5)
+    assert math.isfinite(figures["loss"])
+    model = load_model(path)
+    assert model.job_ids.tolist() == [10, 11, 12, 13]
+    region, title = 0 << 32, 1 << 32
+    assert model.fields == ("region", "title")
+    assert model.feature_keys.tolist() == [region + 1, region + 2, title + 5, title + 6]
+    [row] = lake.read(MODELS).collect()
+    assert (row.model_name, row.model_version, row.event) == (MODEL, run.run_id, "trained")
+    assert (row.fingerprint, row.path) == (model.fingerprint, f"_artifacts/{run.run_id}/{MODEL}")
+    assert row.trained_until == TRAINED_UNTIL.replace(tzinfo=None)
+    assert row.metrics["pairs"] == figures["pairs"]
+    # Nothing but the model is left.
+    assert [p.name for p in Path(path).parent.iterdir()] == [MODEL]
+
+    main(lake, run)
+    assert load_model(path).fingerprint == model.fingerprint
+    assert lake.read(MODELS).count() == 1
+
+
+def test_chains_and_jobs_are_encoded_as_written(spark):
+    chains = spark.createDataFrame(CHAINS, spark_schema(BEHAVIOR_CHAINS))
+    encoded = encode_chains(chains, TRAINED_UNTIL)
+    assert sorted(tuple(row) for row in encoded.collect()) == [
+        (1, [60, 61], [0, 0]),
+        (2, [10, 11, 12], [2, 2, 2]),
+        (3, [11, 10], [0, 0]),
+        (4, [12, 13], [0, 0]),
+    ]
+    terms = spark.createDataFrame([TERMS[0], TERMS[1], TERMS[3], TERMS[5]], spark_schema(JOB_TERMS))
+    fields = term_fields(terms)
+    jobs = encode_jobs(terms, fields, encoded, ["region", "title"]).collect()
+    assert [row.job_id for row in jobs] == [10, 11, 12, 13, 60, 61, 80]
+    by_id = {row.job_id: row for row in jobs}
+    assert (by_id[10].features, by_id[10].n_actions) == ([1, (1 << 32) + 5, (1 << 32) + 6], 2)
+    # The same first region and title are one market; without a title, or without terms, there is none.
+    assert by_id[10].market == by_id[11].market >= 0
+    assert (by_id[12].market, by_id[60].market, by_id[80].n_actions) == (-1, -1, 0)
+
+
+def test_vectors_of_jobs_seen_and_unseen(spark, tmp_path):
+    path = str(tmp_path / "model")
+
+    def write(job_row):
+        table = np.array([[3, 0], [0, 4], job_row], dtype=np.float32)
+        keys, weights = np.array([1, (1 << 32) + 5]), np.ones(3, dtype=np.float32)
+        with written_folder(path) as folder:
+            save_model(
+                folder,
+                fields=("region", "title"),
+                feature_keys=keys,
+                job_ids=np.array([11]),
+                table=table,
+                weights=weights,
+                config={},
+            )
+
+    rows = [
+        term_row(10, JANUARY_1, region=[1], title=[5, 77], skill=[1]),  # cold; 77 and all skills are unknown
+        term_row(11, JANUARY_1, region=[1]),  # its own embedding and its region
+        term_row(12, JANUARY_1, region=[2]),  # nothing known
+        term_row(13, JANUARY_1),  # nothing at all
+    ]
+    terms = spark.createDataFrame(rows, spark_schema(JOB_TERMS)).repartition(3)
+
+    def found():
+        return {row.job_id: (row.vector, row.is_cold) for row in job_vectors(terms, path).collect()}
+
+    write([-3, 1])
+    vectors = found()
+    np.testing.assert_allclose(vectors[10][0], [0.6, 0.8], atol=1e-7)
+    assert vectors[11] == ([0.0, 1.0], False)
+    assert vectors[12] == vectors[13] == ([0.0, 0.0], True)
+    assert vectors[10][1]
+    # A worker that has the files mapped must not serve the old ones once they are replaced.
+    write([0, 0])
+    assert found()[11] == ([1.0, 0.0], False)
+    with pytest.raises(LakeError, match="expected the model 0123"):
+        mapped_once(path, "0123")
+
+
+@pytest.mark.parametrize("wrong", [{"windows": {"aply": 3}}, {"costs": {"apply": 2.0}}])
+def test_an_action_that_chains_do_not_have_is_refused(wrong):
+    settings = Settings.parse({"train_job_embeddings": wrong}).train_job_embeddings
+    with pytest.raises(SettingsError, match="train_job_embeddings: "):
+        skip_gram(settings)
