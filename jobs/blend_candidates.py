@@ -1,0 +1,75 @@
+"""Blend the channels' lists into one candidate set a seeker and flow.
+
+Reads `channel_candidates`, the run's queries and its index; writes `candidates`. A job that two channels
+bring is there once, with both as its reasons; what the seeker already applied to never came back from the index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from jobs.channels.blend import BLENDED_DDL, BlendPlan, blend_batches
+from jobs.channels.search import ORGANIC, PROMOTED
+from jobs.lake import Lake
+from jobs.runs import Run
+from jobs.stage import run_stage
+from schemas import CANDIDATES, CHANNEL_CANDIDATES, ENTITY_IDS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def main(lake: Lake, run: Run) -> None:
+    queries = lake.spark.read.parquet(run.artifact("queries"))
+    found = lake.read(CHANNEL_CANDIDATES, run_id=run.run_id).withColumnRenamed("seeker_id", "query_id")
+    blended = blend(queries, found, blend_plan(run))
+    names = lake.read(ENTITY_IDS, kind="seeker").select(
+        F.col("entity_id").alias("seeker_id"), F.col("external_id").alias("external_seeker_id")
+    )
+    rows = blended.join(names, "seeker_id", "inner").withColumn("run_id", F.lit(run.run_id))
+    lake.replace(CANDIDATES, {"run_id": run.run_id}, rows)
+    record_kept(run, lake.read(CANDIDATES, run_id=run.run_id))
+
+
+def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
+    options = run.settings.blend_candidates
+    return BlendPlan(
+        inventory=run.artifact("index"),
+        quotas=quotas or {ORGANIC: options.organic_quota, PROMOTED: options.promoted_quota},
+        weights=options.weights,
+        rrf_k=options.rrf_k,
+        half_life_actions=run.settings.retrieve_candidates.half_life_actions,
+    )
+
+
+def blend(queries: DataFrame, found: DataFrame, plan: BlendPlan) -> DataFrame:
+    """`BLENDED_DDL` rows, one a query and flow of the plan; `seeker_id` is the query's id."""
+    lists = found.groupBy("query_id").agg(
+        F.collect_list(F.struct("flow", "channel", "candidates")).alias("lists")
+    )
+    asked = (
+        queries.drop("seeker_id").join(lists, "query_id", "inner").withColumn("seeker_id", F.col("query_id"))
+    )
+    return asked.mapInArrow(lambda batches: blend_batches(batches, plan), BLENDED_DDL)
+
+
+def record_kept(run: Run, rows: DataFrame) -> None:
+    by_flow = rows.groupBy("flow").agg(
+        F.count("*").alias("seekers"),
+        F.sum("returned").alias("candidates"),
+        F.sum(F.col("asked") - F.col("returned")).alias("shortfall"),
+    )
+    for row in by_flow.orderBy("flow").collect():
+        for name in ("seekers", "candidates", "shortfall"):
+            run.record(name, row[name], row["flow"])
+    why = rows.select("flow", F.explode("candidates.why").alias("why")).select(
+        "flow", F.explode("why").alias("why")
+    )
+    for row in why.groupBy("flow", "why.channel").count().orderBy("flow", "channel").collect():
+        run.record("kept", row["count"], f"{row['flow']}/{row['channel']}")
+
+
+if __name__ == "__main__":
+    run_stage("blend_candidates", main)

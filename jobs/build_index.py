@@ -1,0 +1,148 @@
+"""Build the index of a run: terms and vectors of the jobs that can be candidates.
+
+Reads `jobs`, `job_terms`, `behavior_chains`, `segment_links` and the job embeddings; writes `job_vectors` and
+`job_nodes` of the run's date, and the index files. A training run indexes the jobs open at any time of its
+held-out days, so that each case can search what was open at its own instant.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from jobs.artifacts import written_folder
+from jobs.channels.inventory import (
+    EXPLAINED_FIELDS,
+    PROMOTED_FIELD,
+    ROW,
+    ShardSpec,
+    build_shard,
+    describe,
+    shard_name,
+)
+from jobs.channels.jobs_open import inventory_rows, is_open, latest_versions, popularity
+from jobs.channels.queries import TERM_FIELDS
+from jobs.embeddings.model_files import has_model
+from jobs.embeddings.vectors import job_vectors, load_model
+from jobs.graph.nodes import assign_nodes
+from jobs.intervals import DAY, Dates
+from jobs.lake import Lake
+from jobs.runs import TRAINING, Run
+from jobs.stage import run_stage, say
+from jobs.terms.version import taxonomy_version
+from schemas import BEHAVIOR_CHAINS, JOB_NODES, JOB_TERMS, JOB_VECTORS, JOBS, SEGMENT_LINKS
+from schemas.render import spark_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def main(lake: Lake, run: Run) -> None:
+    options = run.settings.build_index
+    first, last = searched_times(run)
+    jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end)
+    terms = latest_versions(
+        lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run)), "job_id", run.interval.end
+    ).persist()
+    nodes = write_nodes(lake, run, terms)
+    vectors, spec_dim, fingerprint = write_vectors(lake, run, terms)
+    rows = inventory_rows(
+        jobs,
+        terms=terms,
+        nodes=nodes,
+        vectors=vectors,
+        demand=popularity(chain_actions(lake, run), first, options.popular_days),
+        is_open=is_open(first, last),
+        salt=str(run.date),
+    )
+    spec = ShardSpec(index_fields(terms), spec_dim, options.storage, fingerprint, options.shards)
+    with written_folder(run.artifact("index"), lake.guard) as folder:
+        n_open = build_shards(rows, spec, folder)
+        describe(folder, spec)
+    run.record("open_jobs", n_open)
+    run.record("shards", options.shards)
+    if not n_open:
+        say(f"  no job is open between {first} and {last}: every candidate set will be empty")
+
+
+def searched_times(run: Run) -> tuple[datetime, datetime]:
+    """The instants at which a query of this run may be asked: one for a daily run, the held-out days for training."""
+    return (run.trained_until if run.dag == TRAINING else run.interval.end), run.interval.end
+
+
+def chain_actions(lake: Lake, run: Run) -> DataFrame:
+    """(seeker_id, job_id, action, event_ts): what seekers did in the chains that serving looks back on."""
+    end = run.interval.dates.end
+    first = searched_times(run)[0].date() - run.settings.serving.lookback_days * DAY
+    chains = lake.read(BEHAVIOR_CHAINS, Dates(first, end))
+    actions = chains.select("seeker_id", F.explode("actions").alias("act"))
+    # a chain that starts on the last date may go on after it, where a later run has seen that
+    return actions.select("seeker_id", "act.job_id", "act.action", "act.event_ts").where(
+        F.col("event_ts") < F.lit(run.interval.end)
+    )
+
+
+def index_fields(terms: DataFrame) -> tuple[str, ...]:
+    """Every field that some job has, and those that channels ask for, whether or not a job has them."""
+    present = terms.select(F.explode(F.map_keys("terms")).alias("field")).distinct().collect()
+    return tuple(
+        sorted({row["field"] for row in present} | {*EXPLAINED_FIELDS, *TERM_FIELDS, PROMOTED_FIELD})
+    )
+
+
+def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> DataFrame:
+    """(job_id, nodes) under the run's segment graph, kept in `job_nodes`; none where it has no graph."""
+    version = run.run_id if run.dag == TRAINING else run.model("segment_graph")
+    if version is None:
+        return lake.spark.createDataFrame([], "job_id bigint, nodes array<int>")
+    links = lake.read(SEGMENT_LINKS, model_version=version)
+    nodes = assign_nodes(terms, links, "job").select(
+        F.lit(version).alias("model_version"), F.lit(run.date).alias("date"), "job_id", "nodes"
+    )
+    lake.replace(JOB_NODES, {"model_version": version, "date": run.date}, nodes)
+    written = lake.read(JOB_NODES, Dates(run.date, run.date + DAY), model_version=version)
+    run.record("jobs_with_nodes", written.count())
+    return written
+
+
+def write_vectors(lake: Lake, run: Run, terms: DataFrame) -> tuple[DataFrame, int, str]:
+    """Vectors of all known jobs, kept in `job_vectors`, their length, and the model's fingerprint."""
+    version = run.run_id if run.dag == TRAINING else run.model("job_embeddings")
+    if version is None or not has_model(run.artifact("job_embeddings", version)):
+        say("  no job embeddings: channels that need vectors stay empty")
+        return lake.spark.createDataFrame([], spark_schema(JOB_VECTORS)), 1, ""
+    path = run.artifact("job_embeddings", version)
+    model = load_model(path)
+    vectors = job_vectors(terms, path).select(
+        F.lit(version).alias("model_version"), F.lit(run.date).alias("date"), "job_id", "vector", "is_cold"
+    )
+    lake.replace(JOB_VECTORS, {"model_version": version, "date": run.date}, vectors)
+    written = lake.read(JOB_VECTORS, Dates(run.date, run.date + DAY), model_version=version)
+    share = written.agg(F.avg(F.col("is_cold").cast("double"))).first()
+    run.record("cold_job_share", share[0] if share else None)
+    return written, model.dim, model.fingerprint
+
+
+def build_shards(rows: DataFrame, spec: ShardSpec, folder: Path) -> int:
+    """Build each shard in a task of its own, below `folder`; returns how many open jobs there are in all.
+
+    `folder` must be one that all executors see. A shard's memory is what its jobs take, so `shards` bounds it.
+    """
+
+    def build(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
+        shard = key[0].as_py()
+        typed = table.select(ROW.names).cast(ROW)
+        n_open = build_shard(typed, spec, folder / shard_name(shard))
+        return pa.table({"shard": pa.array([shard], pa.int32()), "n_open": pa.array([n_open], pa.int64())})
+
+    shard = F.pmod(F.col("job_id"), F.lit(spec.n_shards)).cast("int")
+    built = rows.withColumn("shard", shard).groupBy("shard").applyInArrow(build, "shard int, n_open bigint")
+    return sum(row["n_open"] for row in built.collect())
+
+
+if __name__ == "__main__":
+    run_stage("build_index", main)

@@ -1,0 +1,109 @@
+"""A sample of a run searched again, plainly: every job of every shard, in float64, without the index.
+
+What a channel asks is written here a second time, over the jobs' own terms, so that an error in a clause, a
+plan or a merge shows as a recall under 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpu_retrieval import Ragged
+from jobs.channels.inventory import NODE_FIELD, Inventory, Shard, open_inventory
+from jobs.channels.search import (
+    CHANNELS,
+    ORGANIC,
+    POPULARITY_WEIGHT,
+    Batch,
+    SearchPlan,
+    asks,
+    query_vectors,
+    read_batch,
+    search_channel,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def checked_recall(queries: DataFrame, plan: SearchPlan, n_seekers: int) -> float | None:
+    """The share of the brute-force answer that the organic channels find for `n_seekers` drawn by hash.
+
+    1.0 is what an exact index gives; None where nobody asked anything. Runs on the driver, a shard at a time.
+    """
+    from pyspark.sql import functions as F
+
+    drawn = queries.orderBy(F.xxhash64("query_id"), "query_id").limit(n_seekers).toArrow()
+    if not n_seekers or not drawn.num_rows:
+        return None
+    inventory = open_inventory(plan.inventory, "cpu")
+    batch = read_batch(drawn.combine_chunks().to_batches()[0], inventory, plan.half_life_actions)
+    shares = [
+        share for channel in CHANNELS[ORGANIC] for share in channel_recall(channel, batch, inventory, plan)
+    ]
+    return float(np.mean(shares)) if shares else None
+
+
+def channel_recall(channel: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> list[float]:
+    """Per query that asks the channel: how much of the plain answer is found; equal scores count as equal."""
+    asking = batch.take(np.flatnonzero(asks(channel, batch)))
+    if not len(asking):
+        return []
+    hits = search_channel(channel, ORGANIC, asking, inventory, replace(plan, device="cpu"))
+    vectors = query_vectors(channel, asking)
+    shares = []
+    for query in range(len(asking)):
+        ids, scores = plain_answer(channel, asking, query, vectors[query], inventory)
+        wanted = min(plan.k, len(ids))
+        if not wanted:
+            continue
+        least = np.sort(scores)[-wanted]
+        found = hits.ids[query][hits.ids[query] >= 0]
+        shares.append(float(np.isin(found, ids[scores >= least]).sum() / wanted))
+    return shares
+
+
+def plain_answer(
+    channel: str, batch: Batch, query: int, vector: np.ndarray, inventory: Inventory
+) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, scores) of every job the channel may return; graph scores fall by 10 a band."""
+    ids, scores = [], []
+    for shard in inventory.shards:
+        passing, score = _plainly(channel, batch, query, vector, shard)
+        passing &= ~np.isin(shard.ids, batch.excluded.row(query))
+        ids.append(np.asarray(shard.ids)[passing])
+        scores.append(score[passing])
+    return np.concatenate(ids), np.concatenate(scores).astype(np.float32)
+
+
+def _plainly(
+    channel: str, batch: Batch, query: int, vector: np.ndarray, shard: Shard
+) -> tuple[np.ndarray, np.ndarray]:
+    at = np.searchsorted(shard.vector_ids, shard.ids)
+    score = np.asarray(shard.vectors)[at].astype(np.float64) @ vector.astype(np.float64)
+    passing = np.ones(len(shard.ids), bool)
+    if channel in ("click_chain", "apply_chain"):
+        return passing, score
+    score = score + (shard.popularity * POPULARITY_WEIGHT).astype(np.float64)
+    if channel == "graph":
+        band = np.full(len(shard.ids), len(batch.bands))
+        for number in reversed(range(len(batch.bands))):
+            band[_has_any(shard.terms[NODE_FIELD], batch.bands[number].row(query))] = number
+        return band < len(batch.bands), score - 10.0 * band
+    asked = {field: batch.terms[field].row(query) for field in ("region", "occupation", "title")}
+    if len(asked["region"]):
+        passing &= _has_any(shard.terms["region"], asked["region"])
+    if channel == "terms":
+        work = np.zeros(len(shard.ids), bool)
+        for field in ("occupation", "title"):
+            work |= _has_any(shard.terms[field], asked[field])
+        passing &= work
+    return passing, score
+
+
+def _has_any(carried: Ragged, wanted: np.ndarray) -> np.ndarray:
+    rows = np.repeat(np.arange(len(carried)), np.diff(carried.offsets))
+    return np.bincount(rows[np.isin(carried.values, wanted)], minlength=len(carried)) > 0

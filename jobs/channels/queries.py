@@ -1,0 +1,200 @@
+"""One query a case: what is known of a seeker strictly before an instant, as the channels will ask it.
+
+A case is (query_id, seeker_id, as_of_ts). A daily run has one a seeker, as of the interval's end; evaluation
+has one a held-out action, as of just before it. Both build their queries here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+CLICK_ACTIONS = ("view", "save")
+APPLY_ACTIONS = ("apply", "call", "message")
+
+# Profile fields that carry over to the field of the same meaning on jobs.
+PROFILE_FIELDS = {
+    "occupation": "occupation",
+    "wanted_occupation": "occupation",
+    "title": "title",
+    "region": "region",
+    "skill": "skill",
+}
+# Fields taken over from the jobs a seeker acted on, for those whose profile is silent or out of date.
+BEHAVIOR_FIELDS = ("occupation", "title", "region")
+TERM_FIELDS = ("occupation", "title", "region", "skill")
+
+COLUMNS = (
+    "query_id bigint, seeker_id bigint, as_of_ts timestamp, clicked array<bigint>, applied array<bigint>, "
+    "terms map<string,array<int>>, bands array<array<int>>, excluded array<bigint>"
+)
+
+
+def active_cases(actions: DataFrame, as_of: Column) -> DataFrame:
+    """One case a seeker who acted: the seeker's id is the query's."""
+    return (
+        actions.select("seeker_id")
+        .distinct()
+        .select(F.col("seeker_id").alias("query_id"), "seeker_id", as_of)
+    )
+
+
+def build_queries(
+    cases: DataFrame,
+    *,
+    actions: DataFrame,
+    seeker_terms: DataFrame,
+    job_terms: DataFrame,
+    seeker_nodes: DataFrame,
+    node_bands: DataFrame,
+    n_bands: int,
+    excluded_actions: list[str],
+    max_actions: int,
+    max_terms: int,
+) -> DataFrame:
+    """`COLUMNS`, one row a case.
+
+    `actions` are seekers' own (seeker_id, job_id, action, event_ts); those at the case's very instant are not
+    before it. `clicked` and `applied` are newest first, each job once, at most `max_actions`. `terms` join the
+    profile as of the case and the terms of the jobs last acted on, at most `max_terms` a field of the latter.
+    `bands` hold the seeker's node ids by falling band of link quality. `excluded` are the jobs met by one of
+    `excluded_actions`.
+    """
+    earlier = _earlier_actions(cases, actions).persist()
+    recent = _recent_actions(earlier, max_actions)
+    parts = [
+        _jobs_by_kind(recent),
+        _excluded(earlier, excluded_actions),
+        _terms(cases, seeker_terms, recent, job_terms, max_terms),
+        _bands(cases, seeker_nodes, node_bands, n_bands),
+    ]
+    queries = cases
+    for part in parts:
+        queries = queries.join(part, "query_id", "left")
+    empty_jobs = F.array().cast("array<bigint>")
+    return queries.select(
+        "query_id",
+        "seeker_id",
+        "as_of_ts",
+        F.coalesce("clicked", empty_jobs).alias("clicked"),
+        F.coalesce("applied", empty_jobs).alias("applied"),
+        F.coalesce("terms", F.create_map().cast("map<string,array<int>>")).alias("terms"),
+        F.coalesce("bands", F.array().cast("array<array<int>>")).alias("bands"),
+        F.coalesce("excluded", empty_jobs).alias("excluded"),
+    )
+
+
+def _earlier_actions(cases: DataFrame, actions: DataFrame) -> DataFrame:
+    """(query_id, job_id, action, event_ts): each case's actions before it, the last of each job and action."""
+    return (
+        cases.join(actions, "seeker_id", "inner")
+        .where(F.col("event_ts") < F.col("as_of_ts"))
+        .groupBy("query_id", "job_id", "action")
+        .agg(F.max("event_ts").alias("event_ts"))
+    )
+
+
+def _recent_actions(earlier: DataFrame, max_actions: int) -> DataFrame:
+    """The `max_actions` newest jobs a query and kind of chain, numbered from 0; ties in time by job id."""
+    kind = F.when(F.col("action").isin(*APPLY_ACTIONS), "applied").when(
+        F.col("action").isin(*CLICK_ACTIONS), "clicked"
+    )
+    newest = Window.partitionBy("query_id", "kind").orderBy(F.desc("event_ts"), "job_id")
+    return (
+        earlier.withColumn("kind", kind)
+        .where(F.col("kind").isNotNull())
+        .groupBy("query_id", "kind", "job_id")
+        .agg(F.max("event_ts").alias("event_ts"))
+        .withColumn("age", F.row_number().over(newest) - 1)
+        .where(F.col("age") < max_actions)
+    )
+
+
+def _jobs_by_kind(recent: DataFrame) -> DataFrame:
+    ordered = F.transform(
+        F.sort_array(F.collect_list(F.struct("age", "job_id"))), lambda entry: entry["job_id"]
+    )
+    return recent.groupBy("query_id").pivot("kind", ["clicked", "applied"]).agg(ordered)
+
+
+def _excluded(earlier: DataFrame, excluded_actions: list[str]) -> DataFrame:
+    met = earlier.where(F.col("action").isin(*excluded_actions))
+    return met.groupBy("query_id").agg(F.sort_array(F.collect_set("job_id")).alias("excluded"))
+
+
+def _terms(
+    cases: DataFrame, seeker_terms: DataFrame, recent: DataFrame, job_terms: DataFrame, max_terms: int
+) -> DataFrame:
+    """(query_id, terms): field to sorted term ids, of profile and behaviour together."""
+    profile = _exploded(as_of_versions(cases, seeker_terms, "seeker_id"), "query_id").select(
+        "query_id", _job_field(F.col("field")).alias("field"), "term"
+    )
+    acted = recent.where(F.col("age") < 10).select("query_id", "job_id", "age")
+    by_age = F.row_number().over(Window.partitionBy("query_id", "field").orderBy(F.desc("weight"), "term"))
+    behaved = (
+        _exploded(acted.join(job_terms.select("job_id", "terms"), "job_id", "inner"), "query_id", "age")
+        .where(F.col("field").isin(*BEHAVIOR_FIELDS))
+        .groupBy("query_id", "field", "term")
+        .agg(F.sum(1.0 / (1.0 + F.col("age"))).alias("weight"))
+        .withColumn("rank", by_age)
+        .where(F.col("rank") <= max_terms)
+        .select("query_id", "field", "term")
+    )
+    fields = profile.where(F.col("field").isNotNull()).unionByName(behaved).groupBy("query_id", "field")
+    lists = fields.agg(F.sort_array(F.collect_set("term")).alias("values"))
+    return lists.groupBy("query_id").agg(
+        F.map_from_entries(F.collect_list(F.struct("field", "values"))).alias("terms")
+    )
+
+
+def _exploded(rows: DataFrame, *keep: str) -> DataFrame:
+    fields = rows.select(*keep, F.explode("terms").alias("field", "values"))
+    return fields.select(*keep, "field", F.explode("values").alias("term"))
+
+
+def _job_field(field: Column) -> Column:
+    """The job field that a profile field is asked of; null where there is none."""
+    return F.create_map(*[F.lit(text) for pair in PROFILE_FIELDS.items() for text in pair])[field]
+
+
+def as_of_versions(cases: DataFrame, versions: DataFrame, entity: str) -> DataFrame:
+    """Each case with the entity's newest version whose valid_from is strictly before the case; inner."""
+    newest = Window.partitionBy("query_id").orderBy(F.desc("valid_from"))
+    return (
+        cases.join(versions, entity, "inner")
+        .where(F.col("valid_from") < F.col("as_of_ts"))
+        .withColumn("version_rank", F.row_number().over(newest))
+        .where("version_rank = 1")
+        .drop("version_rank")
+    )
+
+
+def _bands(cases: DataFrame, seeker_nodes: DataFrame, node_bands: DataFrame, n_bands: int) -> DataFrame:
+    """(query_id, bands): node ids by band, the best band first; every query has `n_bands` lists."""
+    banded = (
+        cases.select("query_id", "seeker_id")
+        .join(seeker_nodes.select("seeker_id", F.explode("nodes").alias("node_id")), "seeker_id", "inner")
+        .join(F.broadcast(node_bands), "node_id", "inner")
+        .groupBy("query_id", "band")
+        .agg(F.sort_array(F.collect_set("node_id")).alias("nodes"))
+    )
+    by_band = F.map_from_entries(F.collect_list(F.struct("band", "nodes")))
+    lists = [F.coalesce(F.col("by_band")[band], F.array().cast("array<int>")) for band in range(n_bands)]
+    return (
+        banded.groupBy("query_id")
+        .agg(by_band.alias("by_band"))
+        .select("query_id", F.array(*lists).alias("bands"))
+    )
+
+
+def quality_bands(links: DataFrame, n_bands: int) -> DataFrame:
+    """(node_id, band): links cut into `n_bands` by quality, as even as ties allow; band 0 has the best."""
+    # one partition: links are tens of thousands (LinkedIn: 9K to 70K), a row each
+    ranked = F.percent_rank().over(Window.orderBy(F.desc("quality")))
+    band = F.least(F.floor(ranked * n_bands), F.lit(n_bands - 1)).cast("int")
+    return links.select("node_id", band.alias("band"))

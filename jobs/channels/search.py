@@ -1,0 +1,301 @@
+"""Ask every channel for a batch of queries.
+
+Each channel is one call of the index a band: its vectors, its clauses, its prior. `search_batches` is what
+Spark's `mapInArrow` runs on partitions of seekers; all of it is NumPy, Arrow and `gpu_retrieval`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from gpu_retrieval import AllOf, AnyOf, Between, Hits, NoneOf, OneOf, Ragged, merge_hits
+from gpu_retrieval.clauses import Clause
+from jobs.channels.inventory import (
+    CLOSED,
+    NODE_FIELD,
+    POSTED,
+    PROMOTED_FIELD,
+    Inventory,
+    open_inventory,
+    terms_by_field,
+)
+from jobs.channels.queries import TERM_FIELDS
+
+ORGANIC, PROMOTED = "organic", "promoted"
+
+# Beside a cosine, popularity (0 to 1) only settles what is nearly as near.
+POPULARITY_WEIGHT = np.float32(0.1)
+
+CHANNELS = {
+    ORGANIC: ("graph", "click_chain", "apply_chain", "terms", "popular"),
+    PROMOTED: ("graph", "click_chain", "apply_chain", "terms"),
+}
+
+RESULT = pa.schema(
+    [
+        ("flow", pa.string()),
+        ("channel", pa.string()),
+        ("query_id", pa.int64()),
+        ("asked", pa.int32()),
+        ("eligible", pa.int64()),
+        ("returned", pa.int32()),
+        ("candidates", pa.list_(pa.struct([("job_id", pa.int64()), ("score", pa.float32())]))),
+    ]
+)
+RESULT_DDL = (
+    "flow string, channel string, query_id bigint, asked int, eligible bigint, returned int, "
+    "candidates array<struct<job_id:bigint,score:float>>"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """What every worker needs to search. `at_its_time`: queries see jobs open at their own instant."""
+
+    inventory: str
+    k: int
+    half_life_actions: float
+    memory_budget: int
+    device: str
+    at_its_time: bool
+    flows: tuple[str, ...] = (ORGANIC, PROMOTED)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of queries as arrays. Vectors are unit length, zeros where nothing is known."""
+
+    query_ids: np.ndarray
+    as_of_s: np.ndarray
+    clicked: np.ndarray
+    applied: np.ndarray
+    terms: dict[str, Ragged]
+    bands: list[Ragged]
+    excluded: Ragged
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """These queries of the batch, in this order."""
+        return Batch(
+            self.query_ids[rows],
+            self.as_of_s[rows],
+            self.clicked[rows],
+            self.applied[rows],
+            {field: terms.take(rows) for field, terms in self.terms.items()},
+            [band.take(rows) for band in self.bands],
+            self.excluded.take(rows),
+        )
+
+    def has(self, field: str) -> np.ndarray:
+        """(q,) bool: the query has a term in the field."""
+        return np.diff(self.terms[field].offsets) > 0
+
+    @property
+    def interest(self) -> np.ndarray:
+        """(q, d): clicks and applies together; what orders a channel that has no vector of its own."""
+        return unit(self.clicked + self.applied)
+
+
+def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Iterator[pa.RecordBatch]:
+    """`RESULT` rows, one a query, flow and channel that had something to ask."""
+    inventory = open_inventory(plan.inventory, plan.device)
+    # a hit is an id and a score, met twice while bands and shards are merged
+    at_once = max(1, plan.memory_budget // (24 * plan.k))
+    for batch in batches:
+        for first in range(0, batch.num_rows, at_once):
+            rows = batch.slice(first, at_once)
+            yield from search_batch(read_batch(rows, inventory, plan.half_life_actions), inventory, plan)
+
+
+def search_batch(batch: Batch, inventory: Inventory, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
+    for flow in plan.flows:
+        for channel in CHANNELS[flow]:
+            rows = np.flatnonzero(asks(channel, batch))
+            if rows.size:
+                asking = batch.take(rows)
+                hits = search_channel(channel, flow, asking, inventory, plan)
+                yield result_rows(flow, channel, asking.query_ids, hits, plan.k)
+
+
+def read_batch(rows: pa.RecordBatch, inventory: Inventory, half_life_actions: float) -> Batch:
+    """The arrays of a batch whose columns are those of `queries.COLUMNS`."""
+    columns = {name: rows.column(rows.schema.get_field_index(name)) for name in rows.schema.names}
+    n_bands = int(np.max(np.diff(columns["bands"].offsets.to_numpy()), initial=0))
+    return Batch(
+        query_ids=columns["query_id"].to_numpy(),
+        as_of_s=columns["as_of_ts"].cast(pa.int64()).to_numpy() / 1e6,
+        clicked=chain_vectors(columns["clicked"], inventory, half_life_actions),
+        applied=chain_vectors(columns["applied"], inventory, half_life_actions),
+        terms=terms_by_field(pa.chunked_array([columns["terms"]]), TERM_FIELDS),
+        bands=[_band(columns["bands"], band) for band in range(n_bands)],
+        excluded=lists_of(columns["excluded"], np.int64),
+    )
+
+
+def chain_vectors(jobs: pa.ListArray, inventory: Inventory, half_life_actions: float) -> np.ndarray:
+    """(q, d) unit vectors: the mean of a chain's job vectors, newest first, weights halving every so many."""
+    chain = lists_of(jobs, np.int64)
+    lengths = np.diff(chain.offsets)
+    age = np.arange(len(chain.values)) - np.repeat(chain.offsets[:-1], lengths)
+    weighted = inventory.vectors_of(chain.values) * (0.5 ** (age / half_life_actions))[:, None].astype(
+        np.float32
+    )
+    pooled = np.zeros((len(lengths), inventory.dim), np.float32)
+    some = lengths > 0
+    if some.any():
+        pooled[some] = np.add.reduceat(weighted, chain.offsets[:-1][some], axis=0)
+    return unit(pooled)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; rows of zeros stay."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def asks(channel: str, batch: Batch) -> np.ndarray:
+    """(q,) bool: the queries that have what the channel needs: a chain, a node, a word for the work."""
+    if channel == "click_chain":
+        return batch.clicked.any(axis=1)
+    if channel == "apply_chain":
+        return batch.applied.any(axis=1)
+    if channel == "terms":
+        return batch.has("occupation") | batch.has("title")
+    if channel == "graph":
+        return sum((np.diff(band.offsets) for band in batch.bands), np.zeros(len(batch), np.int64)) > 0
+    return np.ones(len(batch), bool)
+
+
+def query_vectors(channel: str, batch: Batch) -> np.ndarray:
+    """(q, d): what the channel ranks by. A row of zeros ranks by popularity alone."""
+    if channel == "click_chain":
+        return batch.clicked
+    if channel == "apply_chain":
+        return batch.applied
+    return np.zeros_like(batch.clicked) if channel == "popular" else batch.interest
+
+
+def bands_of(channel: str, batch: Batch) -> list[list[Clause]]:
+    """The channel's own clauses, one list a band; bands are filled one after the other."""
+    if channel == "terms":
+        return [[_region(batch), _work(batch)]]
+    if channel == "popular":
+        return [[_region(batch)]]
+    return _node_bands(batch.bands) if channel == "graph" else [[]]
+
+
+def _region(batch: Batch) -> Clause:
+    return AnyOf("region", batch.terms["region"], applies=batch.has("region"))
+
+
+def _work(batch: Batch) -> Clause:
+    return OneOf(
+        *[AnyOf(field, batch.terms[field], applies=batch.has(field)) for field in ("occupation", "title")]
+    )
+
+
+def _node_bands(bands: list[Ragged]) -> list[list[Clause]]:
+    """A node of this band and none of a better one, so that no job is counted twice."""
+    return [
+        [AnyOf(NODE_FIELD, band), *[NoneOf(NODE_FIELD, better) for better in bands[:number]]]
+        for number, band in enumerate(bands)
+    ]
+
+
+def _promoted(batch: Batch) -> Clause:
+    n = len(batch)
+    return AnyOf(PROMOTED_FIELD, Ragged(np.arange(n + 1, dtype=np.int64), np.ones(n, np.int32)))
+
+
+def _open_at(batch: Batch) -> list[Clause]:
+    """Posted before the query's instant and not closed by it; a job without the time passes."""
+    return [
+        Between(POSTED, None, np.nextafter(batch.as_of_s, -np.inf), missing_passes=True),
+        Between(CLOSED, np.nextafter(batch.as_of_s, np.inf), None, missing_passes=True),
+    ]
+
+
+def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:
+    """The channel's answer over all shards. Of several bands, band b scores within (−b − 1, −b)."""
+    shared = [_promoted(batch)] if flow == PROMOTED else []
+    shared += _open_at(batch) if plan.at_its_time else []
+    bands = bands_of(channel, batch)
+    vectors = query_vectors(channel, batch)
+    by_popularity = channel not in ("click_chain", "apply_chain")
+    found: Hits | None = None
+    for number, own in enumerate(bands):
+        parts = [
+            shard.index.search(
+                vectors,
+                k=plan.k,
+                where=AllOf(*own, *shared) if own or shared else None,
+                exclude=batch.excluded,
+                prior=shard.popularity * POPULARITY_WEIGHT if by_popularity else None,
+                fingerprint=inventory.fingerprint,
+                memory_budget=plan.memory_budget,
+            )
+            for shard in inventory.shards
+        ]
+        hits = merge_hits(parts, plan.k)
+        if len(bands) > 1:
+            hits = Hits(hits.ids, _band_scores(hits, number), hits.n_matches)
+        found = hits if found is None else _appended(found, hits, plan.k)
+    assert found is not None
+    return found
+
+
+def _band_scores(hits: Hits, number: int) -> np.ndarray:
+    """Scores squeezed into (−number − 1, −number), order kept; −inf where there is no hit."""
+    with np.errstate(over="ignore"):
+        squeezed = 1.0 / (1.0 + np.exp(-hits.scores.astype(np.float64))) - 1.0 - number
+    return np.where(hits.ids >= 0, squeezed, -np.inf).astype(np.float32)
+
+
+def _appended(first: Hits, second: Hits, k: int) -> Hits:
+    """`second` after `first`, row by row, cut to k; the empty places of `first` are filled."""
+    ids = np.concatenate([first.ids, second.ids], axis=1)
+    scores = np.concatenate([first.scores, second.scores], axis=1)
+    order = np.argsort(ids < 0, axis=1, kind="stable")[:, :k]
+    rows = np.arange(len(ids))[:, None]
+    return Hits(ids[rows, order], scores[rows, order], first.n_matches + second.n_matches)
+
+
+def result_rows(flow: str, channel: str, query_ids: np.ndarray, hits: Hits, k: int) -> pa.RecordBatch:
+    n, found = len(query_ids), hits.ids >= 0
+    returned = found.sum(axis=1).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(returned)]).astype(np.int32)
+    pairs = pa.StructArray.from_arrays(
+        [pa.array(hits.ids[found]), pa.array(hits.scores[found])], ["job_id", "score"]
+    )
+    columns = [
+        pa.array([flow] * n),
+        pa.array([channel] * n),
+        pa.array(query_ids),
+        pa.array(np.full(n, k, np.int32)),
+        pa.array(hits.n_matches),
+        pa.array(returned),
+        pa.ListArray.from_arrays(pa.array(offsets), pairs),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=RESULT)
+
+
+def lists_of(lists: pa.ListArray, dtype: type) -> Ragged:
+    """A list column as `Ragged`."""
+    first, last = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
+    offsets = lists.offsets.to_numpy().astype(np.int64) - first
+    return Ragged(offsets, lists.values.slice(first, last - first).to_numpy().astype(dtype, copy=False))
+
+
+def _band(bands: pa.ListArray, number: int) -> Ragged:
+    """The node ids of band `number`, a row each; an empty row where a query has fewer bands."""
+    outer = bands.offsets.to_numpy().astype(np.int64) - bands.offsets[0].as_py()
+    inner = lists_of(bands.flatten(), np.int32)
+    has = np.diff(outer) > number
+    with_empty = Ragged(np.append(inner.offsets, inner.offsets[-1]), inner.values)
+    return with_empty.take(np.where(has, outer[:-1] + number, len(inner)))

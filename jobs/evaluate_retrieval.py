@@ -1,0 +1,144 @@
+"""Measure how well the run's models retrieve what seekers did next, on days that the models have not seen.
+
+Reads `events`, the run's index and models; writes figures alone. Every held-out action is a case, asked through
+the same channels and the same blend as a daily run, over the jobs open at its own instant, beside popularity, a
+random order and, on a sample marketplace, the order by the planted truth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from jobs.blend_candidates import blend, blend_plan
+from jobs.build_index import chain_actions
+from jobs.channels.jobs_open import is_open, latest_versions
+from jobs.channels.search import CHANNELS, ORGANIC
+from jobs.evaluation import (
+    APPLY_CHAIN,
+    CLICK_CHAIN,
+    INTERESTS,
+    earlier_jobs,
+    list_positions,
+    next_action_cases,
+    oracle,
+    popular_global,
+    position_lift_figures,
+    random_order,
+    retrieval_figures,
+    shown_lists,
+    target_ranks,
+)
+from jobs.evaluation.truth import true_vectors
+from jobs.intervals import DAY, Dates
+from jobs.lake import Lake
+from jobs.retrieve_candidates import run_queries, search, search_plan
+from jobs.runs import Run
+from jobs.stage import run_stage, say
+from jobs.terms.version import taxonomy_version
+from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def main(lake: Lake, run: Run) -> None:
+    options = run.settings.evaluate_retrieval
+    first = run.trained_until.date() - run.settings.training.lookback_days * DAY
+    events = lake.read(EVENTS, Dates(first, run.interval.dates.end)).where(F.col("event_ts") < F.lit(run.interval.end))
+    cases = next_action_cases(
+        events,
+        options.target_action,
+        run.trained_until,
+        run.interval.end,
+        options.max_cases,
+        options.seed,
+        options.new_jobs_only,
+    ).persist()
+    n_cases = cases.count()
+    if not n_cases:
+        run.record("cases", 0)
+        say(f"  no {options.target_action} from {run.trained_until} to {run.interval.end} has an action before it")
+        return
+    queries = case_queries(lake, run, cases).persist()
+    ranked = rankings(lake, run, queries, events).persist()
+    vectors = lake.read_or_empty(JOB_VECTORS, Dates(run.date, run.date + DAY), model_version=run.run_id)
+    figures = retrieval_figures(
+        cases,
+        target_ranks(cases, ranked),
+        vectors.select("job_id", "is_cold"),
+        k=options.k,
+        bootstrap=options.bootstrap,
+        seed=options.seed,
+        rows=("blend", *CHANNELS[ORGANIC]),
+    )
+    figures += position_figures(lake, run, cases, events, vectors)
+    for figure in figures:
+        run.record(figure.metric, figure.value, figure.label)
+
+
+def case_queries(lake: Lake, run: Run, cases: DataFrame) -> DataFrame:
+    """The cases as queries; with `drop_acted`, jobs acted on before the case are no candidates."""
+    asked = cases.select("query_id", "seeker_id", "as_of_ts")
+    excluded = [*INTERESTS, "dismiss"] if run.settings.evaluate_retrieval.drop_acted else None
+    return run_queries(lake, run, asked, chain_actions(lake, run), excluded)
+
+
+def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame) -> DataFrame:
+    """(query_id, row, candidates): every channel, the blend, and what they are held against."""
+    options = run.settings.evaluate_retrieval
+    k = max(options.k)
+    found = search(queries, search_plan(run, at_its_time=True, k=k, flows=(ORGANIC,))).persist()
+    blended = blend(queries, found, blend_plan(run, {ORGANIC: k})).select(
+        F.col("seeker_id").alias("query_id"),
+        F.lit("blend").alias("row"),
+        F.transform("candidates", lambda c: F.struct(c["job_id"].alias("job_id"), c["score"].cast("float").alias("score")))
+        .cast(CANDIDATES)
+        .alias("candidates"),
+    )
+    inventory = open_jobs(lake, run)
+    asked = queries.select("query_id", "as_of_ts", F.col("excluded").alias("exclude"))
+    seen = events.where(F.col("event_ts") < F.lit(run.trained_until))
+    rows = [
+        found.select("query_id", F.col("channel").alias("row"), F.col("candidates").cast(CANDIDATES)),
+        blended,
+        popular_global(asked, inventory, seen, k=k, seed=options.seed),
+        random_order(asked, inventory, k=k, seed=options.seed),
+    ]
+    if options.truth:
+        seekers, jobs = true_vectors(lake.spark, options.truth, lake.read(ENTITY_IDS), queries)
+        wanted = asked.join(seekers, "query_id", "inner")
+        rows.append(oracle(wanted, inventory.join(jobs, "job_id", "inner"), k=k))
+    ranked = rows[0]
+    for more in rows[1:]:
+        ranked = ranked.unionByName(more)
+    return ranked
+
+
+CANDIDATES = "array<struct<job_id:bigint,score:float>>"
+
+
+def open_jobs(lake: Lake, run: Run) -> DataFrame:
+    """(job_id, posted_ts, closed_ts) of the jobs open at some instant of the held-out days."""
+    jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end)
+    return jobs.where(is_open(run.trained_until, run.interval.end)).select("job_id", "posted_ts", "closed_ts")
+
+
+def position_figures(lake: Lake, run: Run, cases: DataFrame, events: DataFrame, vectors: DataFrame) -> list:
+    """58.com's position lift, a chain each; none where no list was shown."""
+    lists = shown_lists(cases, events).persist()
+    if lists.isEmpty():
+        say("  no lists were shown: no position lift")
+        return []
+    terms = lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run))
+    features = latest_versions(terms, "job_id", run.interval.end)
+    figures = []
+    for name, actions in (("click_chain", CLICK_CHAIN), ("apply_chain", APPLY_CHAIN)):
+        chains = earlier_jobs(cases, events, actions, run.settings.retrieve_candidates.max_actions)
+        figures += position_lift_figures(list_positions(cases, lists, chains, vectors, features), name)
+    return figures
+
+
+if __name__ == "__main__":
+    run_stage("evaluate_retrieval", main)

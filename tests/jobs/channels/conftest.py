@@ -1,0 +1,71 @@
+"""A small inventory of two shards, built once: 60 jobs in 3 occupations and 4 regions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.artifacts import written_folder
+from jobs.channels.inventory import (
+    EXPLAINED_FIELDS,
+    PROMOTED_FIELD,
+    ROW,
+    Inventory,
+    ShardSpec,
+    build_shard,
+    describe,
+    open_inventory,
+    shard_name,
+)
+
+DIM = 4
+N_JOBS = 60
+CLOSED_JOB = 59  # closed: no candidate, but a chain may name it
+
+
+def job_rows() -> pa.Table:
+    """Job i: occupation i % 3, region i % 4, node i % 5 (the multiples of 7 have none), promoted when i % 6 == 0."""
+    generator = np.random.default_rng(7)
+    vectors = generator.normal(size=(N_JOBS, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = [
+        {
+            "job_id": i,
+            "external_id": f"job-{i}",
+            "is_open": i != CLOSED_JOB,
+            "terms": [
+                ("occupation", [i % 3]),
+                ("region", [i % 4]),
+                ("node", [] if i % 7 == 0 else [i % 5]),
+                ("promoted", [1] if i % 6 == 0 else []),
+            ],
+            "posted_s": float(i) * 100,
+            "closed_s": float("nan"),
+            "popularity": (i * 37 % N_JOBS) / N_JOBS,
+            "vector": vectors[i].tolist(),
+        }
+        for i in reversed(range(N_JOBS))
+    ]
+    return pa.Table.from_pylist(rows, schema=ROW)
+
+
+@pytest.fixture(scope="session")
+def inventory_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = str(tmp_path_factory.mktemp("run") / "index")
+    rows = job_rows()
+    shard_of = rows.column("job_id").to_numpy() % 2
+    fields = tuple(sorted({*EXPLAINED_FIELDS, "skill", PROMOTED_FIELD}))
+    spec = ShardSpec(fields, DIM, "float32", "model-1", n_shards=2)
+    with written_folder(uri) as folder:
+        for shard in range(2):
+            build_shard(rows.filter(pa.array(shard_of == shard)), spec, Path(folder) / shard_name(shard))
+        describe(folder, spec)
+    return uri
+
+
+@pytest.fixture(scope="session")
+def inventory(inventory_uri: str) -> Inventory:
+    return open_inventory(inventory_uri, "cpu")

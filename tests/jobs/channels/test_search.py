@@ -1,0 +1,134 @@
+"""Channels against a plain reading of what each should return."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.channels.check import channel_recall
+from jobs.channels.inventory import Inventory, terms_by_field
+from jobs.channels.search import CHANNELS, ORGANIC, PROMOTED, SearchPlan, read_batch, search_batches
+from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS
+
+QUERY = pa.schema(
+    [
+        ("query_id", pa.int64()),
+        ("seeker_id", pa.int64()),
+        ("as_of_ts", pa.timestamp("us", tz="UTC")),
+        ("clicked", pa.list_(pa.int64())),
+        ("applied", pa.list_(pa.int64())),
+        ("terms", pa.map_(pa.string(), pa.list_(pa.int32()))),
+        ("bands", pa.list_(pa.list_(pa.int32()))),
+        ("excluded", pa.list_(pa.int64())),
+    ]
+)
+AS_OF = datetime.fromtimestamp(2_050, UTC)  # jobs 0 to 20 are posted by then
+
+
+def query(query_id: int, **known) -> dict:
+    nothing = {"clicked": [], "applied": [], "terms": [], "bands": [], "excluded": []}
+    return {"query_id": query_id, "seeker_id": query_id, "as_of_ts": AS_OF} | nothing | known
+
+
+QUERIES = [
+    query(1, clicked=[3, 4], applied=[3], terms=[("occupation", [0]), ("region", [1])], bands=[[2], [3, 4]]),
+    query(2),  # nothing known: popular alone
+    query(3, clicked=[CLOSED_JOB], excluded=[5, 6, 999]),  # a closed job still points somewhere; 999 is unknown
+    query(4, terms=[("region", [2])], bands=[[], [1]]),  # a region is not a word for the work; no best band
+    query(5, clicked=[12345], terms=[("occupation", [77])]),  # an unknown job has no vector; a term no job has
+]
+
+
+def plan(uri: str, **changes) -> SearchPlan:
+    usual = {"k": 10, "half_life_actions": 10.0, "memory_budget": 1 << 20, "device": "cpu", "at_its_time": False}
+    return SearchPlan(inventory=uri, **(usual | changes))
+
+
+def found(uri: str, **changes) -> dict[tuple[str, str, int], dict]:
+    batch = pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0]
+    rows = [row for part in search_batches([batch], plan(uri, **changes)) for row in part.to_pylist()]
+    return {(row["flow"], row["channel"], row["query_id"]): row for row in rows}
+
+
+def jobs(row: dict) -> list[int]:
+    return [candidate["job_id"] for candidate in row["candidates"]]
+
+
+def test_each_query_asks_just_the_channels_it_has_something_for(inventory_uri):
+    asked = {(channel, number) for flow, channel, number in found(inventory_uri) if flow == ORGANIC}
+    assert asked == {
+        ("graph", 1), ("click_chain", 1), ("apply_chain", 1), ("terms", 1), ("popular", 1),
+        ("popular", 2), ("click_chain", 3), ("popular", 3), ("graph", 4), ("popular", 4), ("terms", 5), ("popular", 5),
+    }  # fmt: skip
+
+
+def test_graph_fills_the_better_band_first_and_counts_each_job_once(inventory_uri):
+    row = found(inventory_uri, k=30)[ORGANIC, "graph", 1]
+    best = {i for i in range(N_JOBS - 1) if i % 7 and i % 5 == 2}
+    next_best = {i for i in range(N_JOBS - 1) if i % 7 and i % 5 in (3, 4)}
+    assert set(jobs(row)[: len(best)]) == best
+    assert set(jobs(row)[len(best) :]) <= next_best
+    assert row["eligible"] == len(best) + len(next_best)
+    scores = [candidate["score"] for candidate in row["candidates"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_terms_are_filters_and_a_term_no_job_has_matches_nothing(inventory_uri):
+    rows = found(inventory_uri, k=60)
+    assert set(jobs(rows[ORGANIC, "terms", 1])) == {i for i in range(N_JOBS - 1) if i % 3 == 0 and i % 4 == 1}
+    assert rows[ORGANIC, "terms", 5]["returned"] == 0 and rows[ORGANIC, "terms", 5]["eligible"] == 0
+
+
+def test_popular_orders_by_demand_never_by_id(inventory_uri):
+    expected = sorted(range(N_JOBS - 1), key=lambda i: -(i * 37 % N_JOBS))[:10]
+    assert jobs(found(inventory_uri)[ORGANIC, "popular", 2]) == expected
+
+
+def test_excluded_and_closed_jobs_never_come_back(inventory_uri):
+    for (_, _, number), row in found(inventory_uri, k=60).items():
+        assert CLOSED_JOB not in jobs(row)
+        assert number != 3 or not {5, 6} & set(jobs(row))
+
+
+def test_the_promoted_flow_holds_promoted_jobs_alone(inventory_uri):
+    rows = {key: row for key, row in found(inventory_uri, k=60).items() if key[0] == PROMOTED}
+    assert {channel for _, channel, _ in rows} == set(CHANNELS[PROMOTED])
+    assert all(job % 6 == 0 for row in rows.values() for job in jobs(row))
+
+
+def test_at_its_time_a_query_sees_what_was_posted_before_it(inventory_uri):
+    rows = found(inventory_uri, k=60, at_its_time=True)
+    assert set(jobs(rows[ORGANIC, "popular", 2])) == set(range(21))
+
+
+@pytest.mark.parametrize("changes", [{"memory_budget": 2 << 20}, {"memory_budget": 64 << 20}])
+def test_memory_changes_no_answer(inventory_uri, changes):
+    assert found(inventory_uri, **changes) == found(inventory_uri)
+
+
+@pytest.mark.parametrize("channel", CHANNELS[ORGANIC])
+def test_a_sample_searched_plainly_agrees(channel, inventory_uri, inventory):
+    batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory, 10.0)
+    shares = channel_recall(channel, batch, inventory, plan(inventory_uri))
+    assert shares and all(share == 1.0 for share in shares)
+
+
+def test_chain_vectors_weigh_the_newest_most(inventory: Inventory, inventory_uri):
+    rows = [query(1, clicked=[3, 4]), query(2, clicked=[4, 3])]
+    batch = read_batch(pa.Table.from_pylist(rows, schema=QUERY).to_batches()[0], inventory, 1.0)
+    three = inventory.vectors_of(np.array([3]))[0]
+    assert batch.clicked[0] @ three > batch.clicked[1] @ three
+    assert np.allclose(np.linalg.norm(batch.clicked, axis=1), 1.0)
+
+
+def test_maps_become_ragged_rows_also_when_sliced():
+    column = pa.array(
+        [[("a", [9])], [("a", [1, 2]), ("b", [])], [], [("b", [3])]], pa.map_(pa.string(), pa.list_(pa.int32()))
+    )
+    ragged = terms_by_field(pa.chunked_array([column.slice(1)]), ["a", "b", "c"])
+    assert [ragged["a"].row(i).tolist() for i in range(3)] == [[1, 2], [], []]
+    assert [ragged["b"].row(i).tolist() for i in range(3)] == [[], [], [3]]
+    assert [ragged["c"].row(i).tolist() for i in range(3)] == [[], [], []]
