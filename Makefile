@@ -1,0 +1,44 @@
+# What can be done here: `make` or `make help` says. Everything lands in .venv, .cache and var; nothing elsewhere.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+DATA ?=
+ENV := . bin/env &&
+
+.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## environments from the hashed locks, Delta's jars, Spark's configuration; says first what it downloads
+	@bin/setup
+
+graphframes: ## try GraphFrames' jars again (or: GRAPHFRAMES_JARS=a.jar:b.jar make graphframes)
+	@bin/setup --graphframes
+
+demo: setup ## the whole pipeline on a sample marketplace, ending with one seeker's candidates
+	@bin/demo
+
+jobboard: setup ## the same on a real job board: make jobboard DATA=../shared/data
+	@bin/jobboard "$(DATA)"
+
+test: setup lint ## every test
+	@$(ENV) python -m pytest tests --ignore tests/dags
+	@$(ENV) .venv/airflow/bin/python -m pytest tests/dags
+
+lint: setup ## ruff, and mypy on the public surface
+	@$(ENV) ruff check .
+	@$(ENV) ruff format --check .
+	@$(ENV) mypy
+
+airflow: setup ## scheduler and web UI with the DAGs in place, on 127.0.0.1
+	@bin/airflow
+
+docs: setup ## docs/data_dictionary.md anew from schemas/
+	@$(ENV) python -m schemas docs/data_dictionary.md
+
+lock: ## requirements/*.txt anew from requirements/*.in (UPGRADE=--upgrade for the newest that fit)
+	@bin/setup --lock $(UPGRADE)
+
+clean: ## remove what the demo, the job board and Airflow left in var; environments stay
+	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse

@@ -1,0 +1,104 @@
+"""Who may import whom, and who may open a Delta table: read from the source, so that no import runs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What each folder may import of the project, besides itself.
+ALLOWED = {
+    "gpu_retrieval": set(),
+    "schemas": set(),
+    "jobs": {"gpu_retrieval", "schemas"},
+    "dags": set(),
+}
+PACKAGES = {"gpu_retrieval", "schemas", "jobs", "dags", "tests", "examples"}
+ENGINES = {
+    # The retrieval library installs alone; torch and numba only speed it up where they are.
+    "gpu_retrieval": {"pyspark", "delta", "deltalake", "airflow", "pandas", "pyarrow", "duckdb"},
+    # Airflow's environment has none of the work's libraries.
+    "dags": {"pyspark", "delta", "deltalake", "torch", "cupy", "numpy", "pandas", "pyarrow"},
+    "jobs": {"airflow"},
+}
+LAKE = ROOT / "jobs" / "lake.py"
+
+
+def sources(folder: str) -> list[Path]:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths, f"no source in {folder}/"
+    return paths
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yields the top-level package of each import, wherever in the file, and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0], node.lineno
+        elif isinstance(node, ast.Call) and named(node.func) in ("import_module", "__import__"):
+            names = [str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant)]
+            yield from ((name.partition(".")[0], node.lineno) for name in names)
+
+
+def named(function: ast.expr) -> str | None:
+    return getattr(function, "attr", getattr(function, "id", None))
+
+
+def opens_delta(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yields what reaches a Delta table by itself: its libraries, its format's name, its paths in SQL."""
+    yield from ((name, line) for name, line in imported(tree) if name in ("delta", "deltalake"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and named(node.func) in ("format", "using", "save", "load"):
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            if any(isinstance(a, ast.Constant) and a.value == "delta" for a in arguments):
+                yield f'{named(node.func)}("delta")', node.lineno
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "delta.`" in node.value:
+            yield "delta.`path`", node.lineno
+
+
+def found_in(paths: list[Path], finder) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{line}: {what}"
+        for path in paths
+        for what, line in finder(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_a_folder_imports_only_what_lies_below_it(folder):
+    banned = PACKAGES - ALLOWED[folder] - {folder}
+    wrong = found_in(sources(folder), lambda tree: (x for x in imported(tree) if x[0] in banned))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ENGINES)
+def test_a_folder_keeps_out_of_the_others_engines(folder):
+    wrong = found_in(sources(folder), lambda tree: (x for x in imported(tree) if x[0] in ENGINES[folder]))
+    assert wrong == []
+
+
+def test_only_the_lake_opens_delta_tables():
+    assert found_in([path for path in sources("jobs") if path != LAKE], opens_delta) == []
+
+
+def test_the_lake_is_seen_to_open_them():
+    # The finder above finds what is there to find.
+    assert found_in([LAKE], opens_delta) != []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import jobs.lake",
+        "from jobs import lake",
+        "def f():\n    from jobs.lake import Lake",  # a lazy import counts
+        "import importlib\nimportlib.import_module('jobs.lake')",
+    ],
+)
+def test_every_way_to_import_is_seen(source):
+    assert "jobs" in {name for name, _ in imported(ast.parse(source))}
