@@ -31,9 +31,7 @@ class Backend:
 
     def active(self) -> contextlib.AbstractContextManager[Any]:
         """Makes this device the current one while it is entered."""
-        return (
-            self.xp.cuda.Device(int(self.device.split(":")[1])) if self.on_gpu else contextlib.nullcontext()
-        )
+        return self.xp.cuda.Device(int(self.device.split(":")[1])) if self.on_gpu else contextlib.nullcontext()
 
     def put(self, array: np.ndarray) -> Array:
         """The array on this device; on the CPU the array itself."""
@@ -129,12 +127,8 @@ def choose_backend(device: str) -> Backend:
     if cupy is None:
         raise DeviceUnavailable(f"device {device!r}: CuPy is not installed; expected device 'cpu' or 'auto'")
     if not available:
-        raise DeviceUnavailable(
-            f"device {device!r}: CuPy finds no CUDA device; expected device 'cpu' or 'auto'"
-        )
+        raise DeviceUnavailable(f"device {device!r}: CuPy finds no CUDA device; expected device 'cpu' or 'auto'")
     chosen, count = int(number or "0"), cupy.cuda.runtime.getDeviceCount()
     if chosen >= count:
-        raise DeviceUnavailable(
-            f"device {device!r}: expected a number below {count}, the devices that there are"
-        )
+        raise DeviceUnavailable(f"device {device!r}: expected a number below {count}, the devices that there are")
     return Backend(cupy, f"cuda:{chosen}", on_gpu=True)

@@ -11,9 +11,7 @@ import numpy as np
 CHECK_CELLS = 1 << 20
 
 
-def check_array(
-    name: str, array: object, dtype: str | tuple[str, ...], shape: tuple[int | None, ...]
-) -> np.ndarray:
+def check_array(name: str, array: object, dtype: str | tuple[str, ...], shape: tuple[int | None, ...]) -> np.ndarray:
     """The array itself, when it is a C-contiguous NumPy array of this dtype and shape.
 
     `None` in `shape` stands for any length. TypeError for another type or dtype, ValueError for another
@@ -21,9 +19,7 @@ def check_array(
     """
     dtypes = (dtype,) if isinstance(dtype, str) else dtype
     if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"{name}: expected a NumPy array of {' or '.join(dtypes)}, got {type(array).__name__}"
-        )
+        raise TypeError(f"{name}: expected a NumPy array of {' or '.join(dtypes)}, got {type(array).__name__}")
     if array.dtype.name not in dtypes or not array.dtype.isnative:
         raise TypeError(f"{name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
     fits = array.ndim == len(shape) and all(

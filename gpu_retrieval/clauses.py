@@ -126,21 +126,15 @@ def check_where(where: Clause, n_queries: int, terms: Collection[str], numbers: 
         if clause.applies is not None:
             check_array(f"{path} applies", clause.applies, "bool", (n_queries,))
         if isinstance(clause, Between):
-            check_known(
-                "number", clause.field, numbers, hint=_other_kind(clause.field, terms, "a term field")
-            )
+            check_known("number", clause.field, numbers, hint=_other_kind(clause.field, terms, "a term field"))
             for end, bound in (("lo", clause.lo), ("hi", clause.hi)):
                 if bound is not None:
                     check_array(f"{path} {end}", bound, ("float64", "int64"), (n_queries,))
         elif isinstance(clause, (AnyOf, AllIn, NoneOf)):
-            check_known(
-                "field", clause.field, terms, hint=_other_kind(clause.field, numbers, "a number, see Between")
-            )
+            check_known("field", clause.field, terms, hint=_other_kind(clause.field, numbers, "a number, see Between"))
             check_terms(path, clause.rows, n_queries)
         if isinstance(clause, (AnyOf, AllIn, Between)) and not isinstance(clause.missing_passes, bool):
-            raise TypeError(
-                f"{path} missing_passes: expected a bool, got {type(clause.missing_passes).__name__}"
-            )
+            raise TypeError(f"{path} missing_passes: expected a bool, got {type(clause.missing_passes).__name__}")
 
 
 def _other_kind(name: str, others: Collection[str], what: str) -> str:

@@ -125,9 +125,7 @@ class NumberColumn:
         """The column of these rows followed by the other's."""
         return NumberColumn.from_values(np.concatenate([self.values(), other.values()]))
 
-    def rank_range(
-        self, lo: np.ndarray | None, hi: np.ndarray | None, n: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def rank_range(self, lo: np.ndarray | None, hi: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
         """(n,) int64 each: lowest and highest rank in a query's range; lowest > highest where it is empty.
 
         Without either bound the range holds the rank of the missing too.

@@ -31,9 +31,7 @@ class TermKnnIndex:
     one.
     """
 
-    def __init__(
-        self, segments: list[Segment], alive: list[np.ndarray], fingerprint: str, backend: Backend
-    ) -> None:
+    def __init__(self, segments: list[Segment], alive: list[np.ndarray], fingerprint: str, backend: Backend) -> None:
         self._segments = [DeviceSegment(segment, backend) for segment in segments]
         self._alive = alive
         self._backend = backend
@@ -65,9 +63,7 @@ class TermKnnIndex:
         if storage not in STORAGES:
             raise ValueError(f"storage: expected one of {list(STORAGES)}, got {storage!r}")
         segment = _segment(ids, vectors, terms or {}, numbers or {}, storage)
-        return cls(
-            [segment], [np.ones(len(segment), dtype=bool)], check_str("fingerprint", fingerprint), backend
-        )
+        return cls([segment], [np.ones(len(segment), dtype=bool)], check_str("fingerprint", fingerprint), backend)
 
     def __len__(self) -> int:
         """Jobs that can be found."""
@@ -278,9 +274,7 @@ class TermKnnIndex:
 
     def _check_fingerprint(self, fingerprint: str) -> None:
         if check_str("fingerprint", fingerprint) != self.fingerprint:
-            raise FingerprintMismatch(
-                f"fingerprint: expected {self.fingerprint!r} (the index's), got {fingerprint!r}"
-            )
+            raise FingerprintMismatch(f"fingerprint: expected {self.fingerprint!r} (the index's), got {fingerprint!r}")
 
     def _id_order(self) -> IdOrder:
         if self._order is None:
@@ -298,9 +292,7 @@ class TermKnnIndex:
     def _check_size(self, n_more: int) -> None:
         n_rows = sum(len(segment) for segment in self._segments) + n_more
         if n_rows >= MAX_ROWS:
-            raise ValueError(
-                f"index: expected fewer than {MAX_ROWS:,} rows, got {n_rows:,}; build it in shards"
-            )
+            raise ValueError(f"index: expected fewer than {MAX_ROWS:,} rows, got {n_rows:,}; build it in shards")
 
     def _tidy(self) -> None:
         """Drops closed rows and joins neighbours, each only where that at least halves what it touches."""
@@ -341,9 +333,7 @@ def _segment(
     check_finite("vectors", vectors)
     term_columns = {}
     for name, ragged in terms.items():
-        term_columns[check_str("terms", name)] = TermColumn.from_ragged(
-            check_terms(f"terms[{name!r}]", ragged, n)
-        )
+        term_columns[check_str("terms", name)] = TermColumn.from_ragged(check_terms(f"terms[{name!r}]", ragged, n))
     number_columns = {}
     for name, values in numbers.items():
         values = check_array(f"numbers[{name!r}]", values, ("float64", "int64"), (n,))
@@ -360,9 +350,7 @@ def _segment(
 def _check_ids(ids: np.ndarray) -> None:
     if len(ids) and ids.min() < 0:
         # -1 stands for "no hit".
-        raise ValueError(
-            f"ids: expected 0 or more, row {np.argmax(ids < 0):,} holds {ids[np.argmax(ids < 0)]}"
-        )
+        raise ValueError(f"ids: expected 0 or more, row {np.argmax(ids < 0):,} holds {ids[np.argmax(ids < 0)]}")
     in_order = np.sort(ids)
     repeats = in_order[1:] == in_order[:-1]
     if repeats.any():

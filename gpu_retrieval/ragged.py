@@ -38,9 +38,7 @@ class Ragged:
                 f"{offsets[row + 1]:,}"
             )
         if offsets[-1] != len(values):
-            raise ValueError(
-                f"Ragged offsets: expected to end at {len(values):,} values, got {offsets[-1]:,}"
-            )
+            raise ValueError(f"Ragged offsets: expected to end at {len(values):,} values, got {offsets[-1]:,}")
 
     @classmethod
     def from_lists(cls, rows: Iterable[Sequence[int]], dtype: str = "int32") -> Ragged:

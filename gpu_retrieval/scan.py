@@ -221,9 +221,7 @@ def _score_by_prior(queries: _TileQueries, stretch: Stretch, top: TopK, tiling: 
         top.push(pairs_queries, keys[pairs_jobs])
 
 
-def _pairs(
-    kept: Array | None, stretch: Stretch, backend: Backend, most: int
-) -> Iterator[tuple[Array, Array]]:
+def _pairs(kept: Array | None, stretch: Stretch, backend: Backend, most: int) -> Iterator[tuple[Array, Array]]:
     """Tile rows and stretch columns of the cells that are kept, at most so many at a time."""
     xp = backend.xp
     n_jobs = stretch.stop - stretch.start

@@ -99,9 +99,7 @@ def _arrays(segment: Segment, alive: np.ndarray) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _segment(
-    manifest: dict[str, Any], array: Callable[[str], np.ndarray], folder: Path
-) -> tuple[Segment, np.ndarray]:
+def _segment(manifest: dict[str, Any], array: Callable[[str], np.ndarray], folder: Path) -> tuple[Segment, np.ndarray]:
     try:
         vectors = array("vectors")
         values = vectors if manifest["storage"] == "float32" else array("codes")
@@ -110,9 +108,7 @@ def _segment(
             vectors=vectors,
             codes=Codes(values, array("scale"), array("norms"), array("residuals")),
             terms={
-                name: TermColumn(
-                    *(array(f"field{at}-{part}") for part in ("terms", "starts", "rows", "missing"))
-                )
+                name: TermColumn(*(array(f"field{at}-{part}") for part in ("terms", "starts", "rows", "missing")))
                 for at, name in enumerate(manifest["fields"])
             },
             numbers={
@@ -122,9 +118,7 @@ def _segment(
         )
         return segment, array("alive").copy()
     except KeyError as missing:
-        raise IndexFileError(
-            f"{folder / MANIFEST}: expected a file {missing}, the manifest lists none"
-        ) from None
+        raise IndexFileError(f"{folder / MANIFEST}: expected a file {missing}, the manifest lists none") from None
 
 
 def _write(path: Path, array: np.ndarray) -> dict[str, Any]:

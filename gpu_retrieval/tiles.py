@@ -40,9 +40,7 @@ def tile(task: SearchTask) -> Tiling:
     cells = budget * 3 // 8 // (BYTES_PER_CELL + depth(task.where))
     decoded = budget // 16 // (4 * d)
     jobs = max(1, min(n_jobs, most_jobs, decoded, max(FEWEST_JOBS, cells // most_queries)))
-    queries = min(
-        len(task.queries), most_queries, cells // jobs, budget // 16 // (4 * d), budget // 8 // (8 * task.k)
-    )
+    queries = min(len(task.queries), most_queries, cells // jobs, budget // 16 // (4 * d), budget // 8 // (8 * task.k))
     return Tiling(
         n_queries=max(1, queries),
         n_jobs=jobs,

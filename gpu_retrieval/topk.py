@@ -109,9 +109,7 @@ class TopK:
                 left = rows[counts[rows] > done]
                 self._merge(left, keys, starts[left] + done, np.minimum(counts[left] - done, width), width)
 
-    def _merge(
-        self, rows: np.ndarray, keys: Array, starts: np.ndarray, counts: np.ndarray, width: int
-    ) -> None:
+    def _merge(self, rows: np.ndarray, keys: Array, starts: np.ndarray, counts: np.ndarray, width: int) -> None:
         """Takes `keys[starts:starts + counts]` into each of these rows."""
         xp, stride = self.xp, self.k + width
         block = xp.full((len(rows), stride), NO_KEY, dtype=xp.uint64)
@@ -160,13 +158,9 @@ def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
     n_queries = len(parts[0].ids)
     for number, part in enumerate(parts):
         if len(part.ids) != n_queries:
-            raise ValueError(
-                f"merge_hits: expected {n_queries:,} queries in shard {number}, got {len(part.ids):,}"
-            )
+            raise ValueError(f"merge_hits: expected {n_queries:,} queries in shard {number}, got {len(part.ids):,}")
         if part.ids.shape[1] < k and (part.n_matches > part.ids.shape[1]).any():
-            raise ValueError(
-                f"merge_hits: expected at least k = {k:,} of shard {number}, got {part.ids.shape[1]:,}"
-            )
+            raise ValueError(f"merge_hits: expected at least k = {k:,} of shard {number}, got {part.ids.shape[1]:,}")
     merged = Hits.none(n_queries, k)
     step = max(1, MERGED_CELLS // max(1, sum(part.ids.shape[1] for part in parts)))
     for start in range(0, n_queries, step):

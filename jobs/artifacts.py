@@ -65,7 +65,7 @@ def local_folder(uri: str, cache: str | None = None) -> Path:
         if not (local / MANIFEST).is_file():
             raise LakeError(f"{local} is not there, or was not written to its end")
         return local
-    home = Path(cache or os.environ.get("SHORTLIST_CACHE", Path(tempfile.gettempdir()) / "shortlist-cache"))
+    home = Path(cache or os.environ.get("SHORTLIST_CACHE") or f"{tempfile.gettempdir()}/shortlist-cache")
     home.mkdir(parents=True, exist_ok=True)
     copy = home / hashlib.sha256(uri.encode()).hexdigest()[:24]
     with open(f"{copy}.lock", "w") as lock:

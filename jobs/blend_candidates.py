@@ -46,12 +46,8 @@ def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
 
 def blend(queries: DataFrame, found: DataFrame, plan: BlendPlan) -> DataFrame:
     """`BLENDED_DDL` rows, one a query and flow of the plan; `seeker_id` is the query's id."""
-    lists = found.groupBy("query_id").agg(
-        F.collect_list(F.struct("flow", "channel", "candidates")).alias("lists")
-    )
-    asked = (
-        queries.drop("seeker_id").join(lists, "query_id", "inner").withColumn("seeker_id", F.col("query_id"))
-    )
+    lists = found.groupBy("query_id").agg(F.collect_list(F.struct("flow", "channel", "candidates")).alias("lists"))
+    asked = queries.drop("seeker_id").join(lists, "query_id", "inner").withColumn("seeker_id", F.col("query_id"))
     return asked.mapInArrow(lambda batches: blend_batches(batches, plan), BLENDED_DDL)
 
 
@@ -64,9 +60,7 @@ def record_kept(run: Run, rows: DataFrame) -> None:
     for row in by_flow.orderBy("flow").collect():
         for name in ("seekers", "candidates", "shortfall"):
             run.record(name, row[name], row["flow"])
-    why = rows.select("flow", F.explode("candidates.why").alias("why")).select(
-        "flow", F.explode("why").alias("why")
-    )
+    why = rows.select("flow", F.explode("candidates.why").alias("why")).select("flow", F.explode("why").alias("why"))
     for row in why.groupBy("flow", "why.channel").count().orderBy("flow", "channel").collect():
         run.record("kept", row["count"], f"{row['flow']}/{row['channel']}")
 

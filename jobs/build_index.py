@@ -89,9 +89,7 @@ def chain_actions(lake: Lake, run: Run) -> DataFrame:
 def index_fields(terms: DataFrame) -> tuple[str, ...]:
     """Every field that some job has, and those that channels ask for, whether or not a job has them."""
     present = terms.select(F.explode(F.map_keys("terms")).alias("field")).distinct().collect()
-    return tuple(
-        sorted({row["field"] for row in present} | {*EXPLAINED_FIELDS, *TERM_FIELDS, PROMOTED_FIELD})
-    )
+    return tuple(sorted({row["field"] for row in present} | {*EXPLAINED_FIELDS, *TERM_FIELDS, PROMOTED_FIELD}))
 
 
 def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> DataFrame:

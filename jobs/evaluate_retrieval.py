@@ -40,7 +40,7 @@ from jobs.terms.version import taxonomy_version
 from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 
 def main(lake: Lake, run: Run) -> None:
@@ -91,17 +91,13 @@ def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame) -> Dat
     k = max(options.k)
     found = search(queries, search_plan(run, at_its_time=True, k=k, flows=(ORGANIC,))).persist()
     blended = blend(queries, found, blend_plan(run, {ORGANIC: k})).select(
-        F.col("seeker_id").alias("query_id"),
-        F.lit("blend").alias("row"),
-        F.transform("candidates", lambda c: F.struct(c["job_id"].alias("job_id"), c["score"].cast("float").alias("score")))
-        .cast(CANDIDATES)
-        .alias("candidates"),
+        F.col("seeker_id").alias("query_id"), F.lit("blend").alias("row"), _pairs(F.col("candidates"))
     )
     inventory = open_jobs(lake, run)
     asked = queries.select("query_id", "as_of_ts", F.col("excluded").alias("exclude"))
     seen = events.where(F.col("event_ts") < F.lit(run.trained_until))
     rows = [
-        found.select("query_id", F.col("channel").alias("row"), F.col("candidates").cast(CANDIDATES)),
+        found.select("query_id", F.col("channel").alias("row"), "candidates"),
         blended,
         popular_global(asked, inventory, seen, k=k, seed=options.seed),
         random_order(asked, inventory, k=k, seed=options.seed),
@@ -116,7 +112,9 @@ def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame) -> Dat
     return ranked
 
 
-CANDIDATES = "array<struct<job_id:bigint,score:float>>"
+def _pairs(candidates: Column) -> Column:
+    pairs = F.transform(candidates, lambda c: F.struct(c["job_id"].alias("job_id"), c["score"].alias("score")))
+    return pairs.cast("array<struct<job_id:bigint,score:float>>").alias("candidates")
 
 
 def open_jobs(lake: Lake, run: Run) -> DataFrame:

@@ -74,9 +74,7 @@ class Interval:
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
-            raise RunError(
-                f"interval start {self.start.isoformat()} is not before its end {self.end.isoformat()}"
-            )
+            raise RunError(f"interval start {self.start.isoformat()} is not before its end {self.end.isoformat()}")
 
     @staticmethod
     def parse(start: str, end: str) -> Interval:

@@ -62,9 +62,7 @@ class Lake:
         LakeError where the table is not there, or a name in `where` is not one of its partition columns.
         """
         if not self.exists(table):
-            raise LakeError(
-                f"the lake at {self.root} has no table {table.name} yet: run the stage that writes it"
-            )
+            raise LakeError(f"the lake at {self.root} has no table {table.name} yet: run the stage that writes it")
         self._check_slice(table, where)
         rows = self.spark.read.format("delta").load(self.path(table))
         self.versions[f"read:{table.name}"] = self.version(table)
@@ -139,10 +137,9 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The newest Delta version of the table."""
-        log = self.spark._jvm.org.apache.spark.sql.delta.DeltaLog
-        return int(
-            log.forTable(self.spark._jsparkSession, self.path(table)).unsafeVolatileSnapshot().version()
-        )
+        jvm: Any = self.spark._jvm
+        log = jvm.org.apache.spark.sql.delta.DeltaLog
+        return int(log.forTable(self.spark._jsparkSession, self.path(table)).unsafeVolatileSnapshot().version())
 
     def size(self, table: Table) -> tuple[int, int]:
         """(files, bytes) of the table's newest version."""
@@ -246,6 +243,11 @@ class LakeReader:
                     raise LakeError(f"the lake at {self.root} has no table {table.name} yet") from None
         return pa.table(builder.execute(query))
 
+    def exists(self, table: Table) -> bool:
+        from deltalake import DeltaTable
+
+        return DeltaTable.is_deltatable(f"{self.root}/{table.name}")
+
     def rows(self, query: str) -> list[dict[str, Any]]:
         return self.sql(query).to_pylist()
 
@@ -254,9 +256,7 @@ class LakeReader:
 
     def metrics(self, run_id: str) -> list[dict[str, Any]]:
         """Every figure that the run recorded."""
-        return self.rows(
-            f"SELECT stage, metric, label, value FROM {RUN_METRICS.name} WHERE run_id = '{run_id}'"
-        )
+        return self.rows(f"SELECT stage, metric, label, value FROM {RUN_METRICS.name} WHERE run_id = '{run_id}'")
 
 
 @contextmanager

@@ -65,9 +65,7 @@ def size_of(lake: Lake, table: Table) -> str:
 
 
 def runs_until(lake: Lake, end: datetime) -> DataFrame:
-    runs = lake.read(RUNS).select(
-        "dag", "run_id", "interval_start", "interval_end", "attempt", "event", "models"
-    )
+    runs = lake.read(RUNS).select("dag", "run_id", "interval_start", "interval_end", "attempt", "event", "models")
     return runs.where(runs.interval_end <= end)
 
 
@@ -89,9 +87,7 @@ def expired(runs: Rows, models: Rows, keep_runs: int) -> tuple[set[str], set[str
         events.setdefault(run["run_id"], set()).add(run["event"])
         interval = (run["dag"], run["interval_start"], run["interval_end"])
         newest[interval] = max(newest.get(interval, 0), run["attempt"])
-    is_newest = {
-        r["run_id"]: newest[r["dag"], r["interval_start"], r["interval_end"]] == r["attempt"] for r in runs
-    }
+    is_newest = {r["run_id"]: newest[r["dag"], r["interval_start"], r["interval_end"]] == r["attempt"] for r in runs}
     stays = {run_id for run_id, seen in events.items() if seen == {"opened"} and is_newest[run_id]}
     for dag in {run["dag"] for run in runs}:
         published = [r for r in runs if r["dag"] == dag and r["event"] == "published"]
@@ -126,9 +122,7 @@ def drop_artifacts(lake: Lake, unused: set[str], dry_run: bool) -> None:
     """Delete the runs' folders of files; folders of unknown names are nobody's to delete."""
     from pyarrow import fs
 
-    store, root = (
-        fs.FileSystem.from_uri(lake.root) if "://" in lake.root else (fs.LocalFileSystem(), lake.root)
-    )
+    store, root = fs.FileSystem.from_uri(lake.root) if "://" in lake.root else (fs.LocalFileSystem(), lake.root)
     folders = store.get_file_info(fs.FileSelector(f"{root}/{ARTIFACTS}", allow_not_found=True))
     for folder in sorted(folders, key=lambda info: info.base_name):
         if folder.type == fs.FileType.Directory and folder.base_name in unused:
@@ -140,9 +134,7 @@ def drop_artifacts(lake: Lake, unused: set[str], dry_run: bool) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--lake", required=True, help="folder or object-store prefix of the tables")
-    parser.add_argument(
-        "--end", required=True, help="instant, UTC: runs whose interval ends later are left alone"
-    )
+    parser.add_argument("--end", required=True, help="instant, UTC: runs whose interval ends later are left alone")
     parser.add_argument("--settings", help="TOML file of settings; its [maintain_lake] counts")
     parser.add_argument("--dry-run", action="store_true", help="say what would be dropped and change nothing")
     return parser.parse_args()

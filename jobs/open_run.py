@@ -31,12 +31,8 @@ def asked_models(pairs: list[str]) -> dict[str, str]:
 def main() -> None:
     parser = stage_parser(__doc__)
     parser.add_argument("--settings", required=True, help="TOML file of settings")
-    parser.add_argument(
-        "--mapping", required=True, help="TOML file that maps the board's tables to the contract"
-    )
-    parser.add_argument(
-        "--model", action="append", default=[], metavar="NAME=VERSION", help="a version by name"
-    )
+    parser.add_argument("--mapping", required=True, help="TOML file that maps the board's tables to the contract")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=VERSION", help="a version by name")
     given = parser.parse_args()
     with one_clear_line("open_run"):
         interval = Interval.parse(given.start, given.end)

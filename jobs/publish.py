@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
@@ -100,16 +100,12 @@ def promote(lake: Lake, run: Run) -> None:
         say(f"  not promoted: {worse}")
         run.record("promoted", 0)
         return
-    already = {
-        e["model_name"] for e in events if e["model_version"] == run.run_id and e["event"] == "promoted"
-    }
+    already = {e["model_name"] for e in events if e["model_version"] == run.run_id and e["event"] == "promoted"}
     now = datetime.now(UTC)
     rows = [e | {"event": "promoted", "event_ts": now, "metrics": mine} for e in trained]
     rows = [row for row in rows if row["model_name"] not in already]
     if rows:
-        lake.append(
-            MODELS, lake.spark.createDataFrame(rows, spark_schema(MODELS)), once=f"promoted:{run.run_id}"
-        )
+        lake.append(MODELS, lake.spark.createDataFrame(rows, spark_schema(MODELS)), once=f"promoted:{run.run_id}")
     run.record("promoted", len(trained))
     for name in MODEL_NAMES:
         if name not in {e["model_name"] for e in trained}:
@@ -127,7 +123,7 @@ def judged_metrics(lake: Lake, run_id: str) -> dict[str, float]:
     }  # fmt: skip
 
 
-def current_metrics(lake: Lake, run: Run, events: list[dict[str, object]]) -> dict[str, float]:
+def current_metrics(lake: Lake, run: Run, events: list[dict[str, Any]]) -> dict[str, float]:
     """What the newest version promoted before this interval's end was judged by; empty where there is none."""
     promoted = [e for e in events if e["event"] == "promoted" and e["model_version"] != run.run_id]
     until = run.trained_until.replace(tzinfo=None)

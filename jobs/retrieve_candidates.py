@@ -34,9 +34,9 @@ def main(lake: Lake, run: Run) -> None:
     cases = active_cases(actions, F.lit(run.interval.end).alias("as_of_ts"))
     queries = run_queries(lake, run, cases, actions)
     path = run.artifact("queries")
-    queries.repartition(run.settings.retrieve_candidates.partitions, *SHARED_FILTERS).write.mode(
-        "overwrite"
-    ).parquet(path)
+    queries.repartition(run.settings.retrieve_candidates.partitions, *SHARED_FILTERS).write.mode("overwrite").parquet(
+        path
+    )
     queries = lake.spark.read.parquet(path)
     plan = search_plan(run)
     found = search(queries, plan).withColumnRenamed("query_id", "seeker_id")
@@ -45,12 +45,8 @@ def main(lake: Lake, run: Run) -> None:
     n_seekers = queries.count()
     run.record("seekers", n_seekers)
     if not n_seekers:
-        say(
-            f"  no seeker was active in the {run.settings.serving.lookback_days} days before {run.interval.end}"
-        )
-    run.record(
-        "checked_recall", checked_recall(queries, plan, run.settings.retrieve_candidates.checked_seekers)
-    )
+        say(f"  no seeker was active in the {run.settings.serving.lookback_days} days before {run.interval.end}")
+    run.record("checked_recall", checked_recall(queries, plan, run.settings.retrieve_candidates.checked_seekers))
 
 
 # Seekers who share filters meet in a partition, so that the index evaluates a filter once for many of them.
@@ -69,9 +65,7 @@ def run_queries(
         cases,
         actions=actions.unionByName(dismissals(lake, run)),
         seeker_terms=seeker_terms,
-        job_terms=latest_versions(
-            lake.read(JOB_TERMS, taxonomy_version=taxonomy), "job_id", run.interval.end
-        ),
+        job_terms=latest_versions(lake.read(JOB_TERMS, taxonomy_version=taxonomy), "job_id", run.interval.end),
         seeker_nodes=nodes,
         node_bands=bands,
         n_bands=options.quality_bands,

@@ -142,9 +142,7 @@ def _frozen(name: str, events: list[dict[str, Any]], interval: Interval, asked: 
         if asked not in versions("trained"):
             raise RunError(f"model {name} has no version {asked!r}")
         return asked
-    usable = {
-        v: t for v, t in versions("promoted").items() if v not in versions("withdrawn") and t <= interval.end
-    }
+    usable = {v: t for v, t in versions("promoted").items() if v not in versions("withdrawn") and t <= interval.end}
     if not usable:
         raise RunError(
             f"no promoted {name} has trained_until at or before {interval.end:%Y-%m-%d %H:%M}: run {TRAINING} for an "
@@ -183,17 +181,13 @@ def _require_open(run: Run, events: list[dict[str, Any]]) -> None:
     way_out = "clear the DAG run from its first task, or run jobs/open_run.py, to open a new attempt"
     newest = max((e["attempt"] for e in events), default=0)
     if newest > run.attempt:
-        raise RunError(
-            f"attempt {run.run_id} is superseded by attempt {newest}: nothing more is written to it"
-        )
+        raise RunError(f"attempt {run.run_id} is superseded by attempt {newest}: nothing more is written to it")
     for event in ("published", "failed"):
         if any(e["event"] == event and e["attempt"] == run.attempt for e in events):
             raise RunError(f"attempt {run.run_id} is {event} and never written again: {way_out}")
 
 
-def close_attempt(
-    lake: Lake, run: Run, event: str, versions: dict[str, int], reason: str | None = None
-) -> None:
+def close_attempt(lake: Lake, run: Run, event: str, versions: dict[str, int], reason: str | None = None) -> None:
     """Publish or fail the attempt: the one commit that readers see."""
     require_open(lake, run)
     if not _append_event(lake, run, event, datetime.now(UTC), versions, reason):
@@ -202,9 +196,7 @@ def close_attempt(
 
 def is_published(root: str, dag: str, interval: Interval) -> str | None:
     """The run id of the newest published attempt, or None; asked without Spark."""
-    rows = LakeReader(root).rows(
-        f"SELECT run_id, attempt, interval_start, interval_end, event, dag FROM {RUNS.name}"
-    )
+    rows = LakeReader(root).rows(f"SELECT run_id, attempt, interval_start, interval_end, event, dag FROM {RUNS.name}")
     published = [r for r in rows if r["dag"] == dag and r["event"] == "published" and _same(r, interval)]
     return max(published, key=lambda r: r["attempt"])["run_id"] if published else None
 
@@ -243,13 +235,12 @@ def _append_event(
             return False
         raise
     return any(
-        e["event"] == event and e["run_id"] == run.run_id and _utc(e["event_ts"]) == at
-        for e in _events(lake, run.dag)
+        e["event"] == event and e["run_id"] == run.run_id and _utc(e["event_ts"]) == at for e in _events(lake, run.dag)
     )
 
 
 def _events(lake: Lake, dag: str | None = None) -> list[dict[str, Any]]:
-    rows = lake.read_or_empty(RUNS, **({} if dag is None else {"dag": dag}))
+    rows = lake.read_or_empty(RUNS) if dag is None else lake.read_or_empty(RUNS, dag=dag)
     return [row.asDict() for row in rows.collect()]
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import string
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,9 +37,7 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest:
-    lateness_days: int = option(
-        3, "an event is taken in up to so many days after its own", at_least=0, at_most=30
-    )
+    lateness_days: int = option(3, "an event is taken in up to so many days after its own", at_least=0, at_most=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +55,7 @@ class SessionizeChains:
     max_actions: int = option(200, "a chain is cut after so many actions", at_least=1)
     min_actions: int = option(1, "shorter chains are left out", at_least=1)
     max_actions_a_day: int = option(500, "a seeker with more in a day is a bot that day", at_least=1)
-    min_dwell_seconds: float = option(
-        0.0, "shorter views are left out; views of unknown length stay", at_least=0
-    )
+    min_dwell_seconds: float = option(0.0, "shorter views are left out; views of unknown length stay", at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +126,7 @@ class TrainJobEmbeddings:
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    lookback_days: int = option(
-        30, "seekers active, their actions and the jobs met in so many days count", at_least=1
-    )
+    lookback_days: int = option(30, "seekers active, their actions and the jobs met in so many days count", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +139,7 @@ class Training:
 class BuildIndex:
     storage: str = option("float32", "what the index scans", one_of=("float32", "float16", "int8"))
     shards: int = option(1, "the index is built and searched in so many parts", at_least=1)
-    popular_days: int = option(
-        7, "an action so many days ago counts half towards a job's popularity", at_least=1
-    )
+    popular_days: int = option(7, "an action so many days ago counts half towards a job's popularity", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +178,7 @@ class EvaluateRetrieval:
     drop_acted: bool = option(True, "jobs that the seeker acted on before are not candidates")
     truth: str = option("", "folder of a sample marketplace's truth, for an oracle row")
     bootstrap: int = option(1000, "resamples of seekers for the intervals", at_least=0)
-    margin: float = option(
-        0.05, "a version may be worse than the current by so much and be promoted", at_least=0
-    )
+    margin: float = option(0.05, "a version may be worse than the current by so much and be promoted", at_least=0)
     seed: int = option(7, "of draws and resamples")
 
 
@@ -285,7 +274,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     expected = origin or hint
-    if not isinstance(expected, type) or isinstance(expected, types.UnionType):
+    if not isinstance(expected, type):
         raise TypeError(f"{where}: settings fields of type {hint} are not supported")
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise SettingsError(f"{where}: expected {expected.__name__}, got {value!r}")

@@ -35,9 +35,7 @@ def seconds_by_stage(reader: LakeReader, run_id: str) -> dict[str, float]:
         metrics = reader.metrics(run_id)
     except LakeError:  # no stage of any run has ended yet: the table comes with the first
         return {}
-    return {
-        m["stage"]: m["value"] for m in sorted(metrics, key=lambda m: m["stage"]) if m["metric"] == "seconds"
-    }
+    return {m["stage"]: m["value"] for m in sorted(metrics, key=lambda m: m["stage"]) if m["metric"] == "seconds"}
 
 
 if __name__ == "__main__":
@@ -45,9 +43,7 @@ if __name__ == "__main__":
     parser.add_argument("--quiet", action="store_true", help="print nothing: the exit status says it")
     given = parser.parse_args()
     try:
-        published = main(
-            LakeReader(given.lake), given.dag, Interval.parse(given.start, given.end), quiet=given.quiet
-        )
+        published = main(LakeReader(given.lake), given.dag, Interval.parse(given.start, given.end), quiet=given.quiet)
     except ShortlistError as error:
         if given.quiet:
             sys.exit(1)

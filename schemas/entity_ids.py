@@ -9,9 +9,7 @@ ENTITY_IDS = Table(
     columns=(
         required("kind", "string", "What the id names: seeker or job."),
         required("external_id", "string", "The board's id, as text."),
-        required(
-            "entity_id", "bigint", "Our id: a hash of kind and external id, moved on where two collide."
-        ),
+        required("entity_id", "bigint", "Our id: a hash of kind and external id, moved on where two collide."),
     ),
     checks=checks(known_kind="kind IN ('seeker', 'job')", not_negative="entity_id >= 0"),
 )

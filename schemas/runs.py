@@ -15,9 +15,7 @@ RUNS = Table(
         required("event", "string", "opened, published or failed."),
         required("event_ts", "timestamp", "When it happened."),
         Column("base_run_id", "string", "The daily run that an hourly run overlays."),
-        required(
-            "takes_history", "boolean", "True where it takes in the whole history: none was published before."
-        ),
+        required("takes_history", "boolean", "True where it takes in the whole history: none was published before."),
         Column("models", "map<string,string>", "Model name to the version frozen for the attempt."),
         Column("settings", "string", "The settings frozen for the attempt, as JSON."),
         Column("mapping", "string", "The mapping frozen for the attempt, as JSON."),

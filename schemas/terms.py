@@ -15,9 +15,7 @@ def _terms(entity: str) -> Table:
             required("valid_from", "timestamp", f"The {entity} version's valid_from."),
             required("date", "date", f"Slice: as in {entity}s."),
             required("taxonomy_version", "string", "The taxonomy that the terms were looked up in."),
-            required(
-                "terms", "map<string,array<int>>", "Field to term ids, sorted, distinct; empty fields absent."
-            ),
+            required("terms", "map<string,array<int>>", "Field to term ids, sorted, distinct; empty fields absent."),
         ),
     )
 

@@ -22,9 +22,7 @@ def chain_figures(chains: DataFrame) -> ChainFigures:
     """How many chains and actions there are, and chains by the labels of `LENGTHS`, each present."""
     label = F.lit(None)
     for name, longest in reversed(LENGTHS.items()):
-        label = (
-            F.lit(name) if longest is None else F.when(F.col("n_actions") <= longest, name).otherwise(label)
-        )
+        label = F.lit(name) if longest is None else F.when(F.col("n_actions") <= longest, name).otherwise(label)
     n_chains = F.count(F.lit(1)).alias("n_chains")
     rows = chains.groupBy(label.alias("label")).agg(n_chains, F.sum("n_actions").alias("n_actions")).collect()
     counted = {row.label: row.n_chains for row in rows}

@@ -68,9 +68,7 @@ def seeker_actions(events: DataFrame, cut: Cut) -> DataFrame:
     """The events that chains are made of, without views under `min_dwell_seconds`; unknown dwell stays."""
     glance = (F.col("action") == "view") & (F.col("dwell_seconds") < cut.min_dwell_seconds)
     return events.where(
-        (F.col("actor") == "seeker")
-        & F.col("action").isin(*CHAIN_ACTIONS)
-        & ~F.coalesce(glance, F.lit(False))
+        (F.col("actor") == "seeker") & F.col("action").isin(*CHAIN_ACTIONS) & ~F.coalesce(glance, F.lit(False))
     ).select("event_id", "seeker_id", "job_id", "action", "event_ts", "date", "dwell_seconds")
 
 
@@ -121,9 +119,7 @@ def _starts_marked(actions: DataFrame, cut: Cut) -> DataFrame:
     paused = F.coalesce(F.col("ts_us") - F.col("previous_us") > _us(cut.gap), F.lit(True))
     rows = rows.withColumn("active_since_us", latest_where(paused, "ts_us"))
     day, previous_day = _day("ts_us"), _day("previous_us")
-    overlong = (day > previous_day) & (
-        day.cast("bigint") * _DAY_US - F.col("active_since_us") > _us(cut.max_span)
-    )
+    overlong = (day > previous_day) & (day.cast("bigint") * _DAY_US - F.col("active_since_us") > _us(cut.max_span))
     return rows.withColumn("head", latest_where(paused | F.coalesce(overlong, F.lit(False)), "position"))
 
 
@@ -131,9 +127,7 @@ def _gathered(actions: DataFrame, cut: Cut) -> DataFrame:
     piece = F.floor((F.col("position") - F.col("head")) / F.lit(cut.max_actions)).alias("piece")
     # The time, then the event id lead the struct, so that sorting it sorts the actions.
     action = F.struct("event_ts", "event_id", "job_id", "action", "dwell_seconds")
-    chains = actions.groupBy("seeker_id", "head", piece).agg(
-        F.array_sort(F.collect_list(action)).alias("points")
-    )
+    chains = actions.groupBy("seeker_id", "head", piece).agg(F.array_sort(F.collect_list(action)).alias("points"))
     start_ts = F.col("points")[0]["event_ts"]
     # The event id tells two chains apart that max_actions cut within one instant.
     identity = F.xxhash64("seeker_id", start_ts, F.col("points")[0]["event_id"])

@@ -126,9 +126,7 @@ def blend_rows(rows: pa.RecordBatch, inventory: Inventory, plan: BlendPlan) -> p
     quotas = np.tile(np.array([plan.quotas[flow] for flow in flows]), len(seekers))
     fused = fuse(entries, np.array([plan.weights[channel] for channel in channels]), plan.rrf_k, quotas)
     query = read_batch(rows, inventory, plan.half_life_actions)
-    clicked, applied = (
-        lists_of(rows.column(rows.schema.get_field_index(n)), np.int64) for n in ("clicked", "applied")
-    )
+    clicked, applied = (lists_of(rows.column(rows.schema.get_field_index(n)), np.int64) for n in ("clicked", "applied"))
     evidence = evidence_of(fused, entries, len(flows), channels, query, clicked, applied, inventory)
     why = pa.StructArray.from_arrays(
         [
@@ -204,9 +202,7 @@ def evidence_of(
         elif name == "apply_chain":
             evidence[at] = nearest_acted(whose[at], jobs[at], applied, inventory)
         elif name == "graph":
-            evidence[at] = first_shared(
-                whose[at], inventory.terms_of(NODE_FIELD, jobs[at]), _joined(query.bands)
-            )
+            evidence[at] = first_shared(whose[at], inventory.terms_of(NODE_FIELD, jobs[at]), _joined(query.bands))
         else:
             fields = ("region",) if name == "popular" else EVIDENCE_FIELDS
             evidence[at] = shared_term(whose[at], jobs[at], fields, query, inventory)
@@ -266,6 +262,4 @@ def _joined(bands: list[Ragged]) -> Ragged:
     rows = np.concatenate([band.row_numbers() for band in bands])
     values = np.concatenate([band.values for band in bands])
     order = np.argsort(rows, kind="stable")
-    return Ragged(
-        np.r_[0, np.cumsum(np.bincount(rows, minlength=len(bands[0])))].astype(np.int64), values[order]
-    )
+    return Ragged(np.r_[0, np.cumsum(np.bincount(rows, minlength=len(bands[0])))].astype(np.int64), values[order])

@@ -41,9 +41,7 @@ def checked_recall(queries: DataFrame, plan: SearchPlan, n_seekers: int) -> floa
         return None
     inventory = open_inventory(plan.inventory, "cpu")
     batch = read_batch(drawn.combine_chunks().to_batches()[0], inventory, plan.half_life_actions)
-    shares = [
-        share for channel in CHANNELS[ORGANIC] for share in channel_recall(channel, batch, inventory, plan)
-    ]
+    shares = [share for channel in CHANNELS[ORGANIC] for share in channel_recall(channel, batch, inventory, plan)]
     return float(np.mean(shares)) if shares else None
 
 
@@ -79,9 +77,7 @@ def plain_answer(
     return np.concatenate(ids), np.concatenate(scores).astype(np.float32)
 
 
-def _plainly(
-    channel: str, batch: Batch, query: int, vector: np.ndarray, shard: Shard
-) -> tuple[np.ndarray, np.ndarray]:
+def _plainly(channel: str, batch: Batch, query: int, vector: np.ndarray, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
     at = np.searchsorted(shard.vector_ids, shard.ids)
     score = np.asarray(shard.vectors)[at].astype(np.float64) @ vector.astype(np.float64)
     passing = np.ones(len(shard.ids), bool)

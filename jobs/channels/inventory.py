@@ -170,9 +170,7 @@ class Inventory:
         """The board's ids of these jobs; None where one is not open."""
         found: list[str | None] = [None] * len(job_ids)
         for shard, rows in self._rows_by_shard(job_ids, lambda shard: shard.ids):
-            for asked, name in zip(
-                rows.asked, shard.external_ids.take(pa.array(rows.stored)).to_pylist(), strict=True
-            ):
+            for asked, name in zip(rows.asked, shard.external_ids.take(pa.array(rows.stored)).to_pylist(), strict=True):
                 found[asked] = name
         return found
 
@@ -244,10 +242,7 @@ def _open_shard(folder: Path, device: str) -> Shard:
         mapped("popularity.npy"),
         names,
         mapped("ids.npy"),
-        {
-            f: Ragged(mapped(f"terms-{f}-offsets.npy"), mapped(f"terms-{f}-values.npy"))
-            for f in EXPLAINED_FIELDS
-        },
+        {f: Ragged(mapped(f"terms-{f}-offsets.npy"), mapped(f"terms-{f}-values.npy")) for f in EXPLAINED_FIELDS},
         mapped("vector_ids.npy"),
         mapped("vectors.npy"),
     )

@@ -40,9 +40,7 @@ def popularity(actions: DataFrame, as_of: datetime, half_life_days: float) -> Da
         .agg(F.log1p(F.sum(F.pow(F.lit(0.5), age_days / half_life_days))).alias("demand"))
     )
     most = demand.agg(F.max("demand").alias("most"))
-    return demand.crossJoin(F.broadcast(most)).select(
-        "job_id", (F.col("demand") / F.col("most")).alias("popularity")
-    )
+    return demand.crossJoin(F.broadcast(most)).select("job_id", (F.col("demand") / F.col("most")).alias("popularity"))
 
 
 def inventory_rows(

@@ -37,11 +37,7 @@ COLUMNS = (
 
 def active_cases(actions: DataFrame, as_of: Column) -> DataFrame:
     """One case a seeker who acted: the seeker's id is the query's."""
-    return (
-        actions.select("seeker_id")
-        .distinct()
-        .select(F.col("seeker_id").alias("query_id"), "seeker_id", as_of)
-    )
+    return actions.select("seeker_id").distinct().select(F.col("seeker_id").alias("query_id"), "seeker_id", as_of)
 
 
 def build_queries(
@@ -101,9 +97,7 @@ def _earlier_actions(cases: DataFrame, actions: DataFrame) -> DataFrame:
 
 def _recent_actions(earlier: DataFrame, max_actions: int) -> DataFrame:
     """The `max_actions` newest jobs a query and kind of chain, numbered from 0; ties in time by job id."""
-    kind = F.when(F.col("action").isin(*APPLY_ACTIONS), "applied").when(
-        F.col("action").isin(*CLICK_ACTIONS), "clicked"
-    )
+    kind = F.when(F.col("action").isin(*APPLY_ACTIONS), "applied").when(F.col("action").isin(*CLICK_ACTIONS), "clicked")
     newest = Window.partitionBy("query_id", "kind").orderBy(F.desc("event_ts"), "job_id")
     return (
         earlier.withColumn("kind", kind)
@@ -116,9 +110,7 @@ def _recent_actions(earlier: DataFrame, max_actions: int) -> DataFrame:
 
 
 def _jobs_by_kind(recent: DataFrame) -> DataFrame:
-    ordered = F.transform(
-        F.sort_array(F.collect_list(F.struct("age", "job_id"))), lambda entry: entry["job_id"]
-    )
+    ordered = F.transform(F.sort_array(F.collect_list(F.struct("age", "job_id"))), lambda entry: entry["job_id"])
     return recent.groupBy("query_id").pivot("kind", ["clicked", "applied"]).agg(ordered)
 
 
@@ -147,9 +139,7 @@ def _terms(
     )
     fields = profile.where(F.col("field").isNotNull()).unionByName(behaved).groupBy("query_id", "field")
     lists = fields.agg(F.sort_array(F.collect_set("term")).alias("values"))
-    return lists.groupBy("query_id").agg(
-        F.map_from_entries(F.collect_list(F.struct("field", "values"))).alias("terms")
-    )
+    return lists.groupBy("query_id").agg(F.map_from_entries(F.collect_list(F.struct("field", "values"))).alias("terms"))
 
 
 def _exploded(rows: DataFrame, *keep: str) -> DataFrame:
@@ -185,11 +175,7 @@ def _bands(cases: DataFrame, seeker_nodes: DataFrame, node_bands: DataFrame, n_b
     )
     by_band = F.map_from_entries(F.collect_list(F.struct("band", "nodes")))
     lists = [F.coalesce(F.col("by_band")[band], F.array().cast("array<int>")) for band in range(n_bands)]
-    return (
-        banded.groupBy("query_id")
-        .agg(by_band.alias("by_band"))
-        .select("query_id", F.array(*lists).alias("bands"))
-    )
+    return banded.groupBy("query_id").agg(by_band.alias("by_band")).select("query_id", F.array(*lists).alias("bands"))
 
 
 def quality_bands(links: DataFrame, n_bands: int) -> DataFrame:

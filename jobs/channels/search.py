@@ -143,9 +143,7 @@ def chain_vectors(jobs: pa.ListArray, inventory: Inventory, half_life_actions: f
     chain = lists_of(jobs, np.int64)
     lengths = np.diff(chain.offsets)
     age = np.arange(len(chain.values)) - np.repeat(chain.offsets[:-1], lengths)
-    weighted = inventory.vectors_of(chain.values) * (0.5 ** (age / half_life_actions))[:, None].astype(
-        np.float32
-    )
+    weighted = inventory.vectors_of(chain.values) * (0.5 ** (age / half_life_actions))[:, None].astype(np.float32)
     pooled = np.zeros((len(lengths), inventory.dim), np.float32)
     some = lengths > 0
     if some.any():
@@ -162,9 +160,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def asks(channel: str, batch: Batch) -> np.ndarray:
     """(q,) bool: the queries that have what the channel needs: a chain, a node, a word for the work."""
     if channel == "click_chain":
-        return batch.clicked.any(axis=1)
+        return np.any(batch.clicked != 0, axis=1)
     if channel == "apply_chain":
-        return batch.applied.any(axis=1)
+        return np.any(batch.applied != 0, axis=1)
     if channel == "terms":
         return batch.has("occupation") | batch.has("title")
     if channel == "graph":
@@ -195,9 +193,7 @@ def _region(batch: Batch) -> Clause:
 
 
 def _work(batch: Batch) -> Clause:
-    return OneOf(
-        *[AnyOf(field, batch.terms[field], applies=batch.has(field)) for field in ("occupation", "title")]
-    )
+    return OneOf(*[AnyOf(field, batch.terms[field], applies=batch.has(field)) for field in ("occupation", "title")])
 
 
 def _node_bands(bands: list[Ragged]) -> list[list[Clause]]:
@@ -270,9 +266,7 @@ def result_rows(flow: str, channel: str, query_ids: np.ndarray, hits: Hits, k: i
     n, found = len(query_ids), hits.ids >= 0
     returned = found.sum(axis=1).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(returned)]).astype(np.int32)
-    pairs = pa.StructArray.from_arrays(
-        [pa.array(hits.ids[found]), pa.array(hits.scores[found])], ["job_id", "score"]
-    )
+    pairs = pa.StructArray.from_arrays([pa.array(hits.ids[found]), pa.array(hits.scores[found])], ["job_id", "score"])
     columns = [
         pa.array([flow] * n),
         pa.array([channel] * n),

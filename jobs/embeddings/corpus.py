@@ -54,13 +54,9 @@ def encode_jobs(
     the first terms of `market_fields`, -1 where the job lacks one of them.
     """
     counts = (
-        encoded_chains.select(F.explode("jobs").alias("job_id"))
-        .groupBy("job_id")
-        .agg(F.count("*").alias("n_actions"))
+        encoded_chains.select(F.explode("jobs").alias("job_id")).groupBy("job_id").agg(F.count("*").alias("n_actions"))
     )
-    terms = job_terms.select(
-        "job_id", feature_keys(fields).alias("features"), _market(market_fields).alias("market")
-    )
+    terms = job_terms.select("job_id", feature_keys(fields).alias("features"), _market(market_fields).alias("market"))
     return (
         terms.join(counts, "job_id", "full_outer")
         .select(
@@ -180,9 +176,7 @@ def segment_sums(values: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArr
     return np.diff(np.concatenate([[0], np.cumsum(values)])[offsets])
 
 
-def positions(
-    ordered: NDArray[np.int64], wanted: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def positions(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Where each wanted value is in a sorted array, and whether it is there at all.
 
     >>> [array.tolist() for array in positions(np.array([3, 5]), np.array([5, 4, 9]))]

@@ -24,9 +24,7 @@ def pooled(table: Tensor, rows: Tensor, offsets: Tensor, weights: Tensor) -> Ten
     `rows` (n,) of `table`, with `weights` (n,) in the mean; `offsets` (bags + 1,). A weighted mean and a
     weighted sum have the same direction: the sum it is.
     """
-    sums = embedding_bag(
-        rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
-    )
+    sums = embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
     return normalize(sums, dim=1)
 
 

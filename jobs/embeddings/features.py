@@ -20,8 +20,7 @@ _COMMON_SHARE = 0.1
 def term_fields(job_terms: DataFrame) -> list[str]:
     """The fields that occur, sorted: a field's position in this list is its part of a feature key."""
     return sorted(
-        r["field"]
-        for r in job_terms.select(F.explode(F.map_keys("terms")).alias("field")).distinct().collect()
+        r["field"] for r in job_terms.select(F.explode(F.map_keys("terms")).alias("field")).distinct().collect()
     )
 
 
@@ -63,9 +62,7 @@ class JobRows:
     values: NDArray[np.int32]
     id_rows: NDArray[np.int64]
 
-    def bags(
-        self, jobs: NDArray[np.int64], keeps_id: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def bags(self, jobs: NDArray[np.int64], keeps_id: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(rows, offsets) of the given jobs' bags, ids only where `keeps_id` and the job has one.
 
         >>> rows = JobRows(np.array([0, 2, 2]), np.array([5, 6], dtype=np.int32), np.array([-1, 9]))

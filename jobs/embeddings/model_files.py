@@ -64,9 +64,7 @@ class Model:
         bags, bag_offsets = rows.bags(np.arange(len(job_ids)), np.ones(len(job_ids), dtype=bool))
         pooled = self._pooled(bags, bag_offsets)
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
-        return np.divide(pooled, norms, out=np.zeros_like(pooled), where=norms > 0).astype(
-            np.float32
-        ), ~has_id
+        return np.divide(pooled, norms, out=np.zeros_like(pooled), where=norms > 0).astype(np.float32), ~has_id
 
     def _pooled(self, rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
         """Weighted sums in double: a job's vector does not depend on the batch that it is in."""
@@ -96,17 +94,13 @@ def save_model(
     if table.shape[:1] != (n_rows,) or weights.shape != (n_rows,):
         raise ValueError(f"expected {n_rows} rows, got table {table.shape} and weights {weights.shape}")
     if not np.isfinite(table).all():
-        raise ValueError(
-            f"table: row {np.flatnonzero(~np.isfinite(table).all(axis=1))[0]} holds NaN or infinity"
-        )
+        raise ValueError(f"table: row {np.flatnonzero(~np.isfinite(table).all(axis=1))[0]} holds NaN or infinity")
     arrays = {"feature_keys": feature_keys, "job_ids": job_ids, "table": table, "weights": weights}
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", np.ascontiguousarray(arrays[name]), allow_pickle=False)
     manifest = {"format": FORMAT, "fields": list(fields), "config": config}
     fingerprint = _fingerprint(folder, manifest)
-    (folder / MANIFEST).write_text(
-        json.dumps(manifest | {"fingerprint": fingerprint}, indent=1, sort_keys=True)
-    )
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"fingerprint": fingerprint}, indent=1, sort_keys=True))
     return fingerprint
 
 

@@ -56,9 +56,7 @@ def action_windows(by_action: Mapping[str, int]) -> Ints:
     [5, 5, 20, 20, 20]
     """
     if set(by_action) != set(CHAIN_ACTIONS) or min(by_action.values()) < 1:
-        raise ValueError(
-            f"windows {dict(by_action)}: expected 1 or more for each of {', '.join(CHAIN_ACTIONS)}"
-        )
+        raise ValueError(f"windows {dict(by_action)}: expected 1 or more for each of {', '.join(CHAIN_ACTIONS)}")
     return np.array([by_action[action] for action in CHAIN_ACTIONS], dtype=np.int64)
 
 
@@ -75,9 +73,7 @@ def cost_matrix(costs: Mapping[str, float]) -> NDArray[np.float32]:
     for key in sorted(costs, key=lambda key: -key.count("*")):
         target, _, context = key.partition("/")
         if not {target, context} <= {*CHAIN_ACTIONS, "*"}:
-            raise ValueError(
-                f"cost {key!r}: expected target/context, each * or one of {', '.join(CHAIN_ACTIONS)}"
-            )
+            raise ValueError(f"cost {key!r}: expected target/context, each * or one of {', '.join(CHAIN_ACTIONS)}")
         if costs[key] < 0:
             raise ValueError(f"cost {key!r}: expected at least 0, got {costs[key]}")
         matrix[_place(target), _place(context)] = costs[key]

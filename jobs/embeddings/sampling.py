@@ -53,9 +53,7 @@ class Markets:
     def draw(self, rng: np.random.Generator, jobs: Ints) -> Ints:
         """One job of the market of each of `jobs`, itself included."""
         market = self._market[jobs]
-        return self._jobs[
-            self._start[market] + (rng.random(jobs.shape) * self._size[market]).astype(np.int64)
-        ]
+        return self._jobs[self._start[market] + (rng.random(jobs.shape) * self._size[market]).astype(np.int64)]
 
 
 @dataclass(frozen=True)

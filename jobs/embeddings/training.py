@@ -95,9 +95,7 @@ def train(
         return None
     mean_loss = float(loss_sum) / n_pairs
     if not np.isfinite(mean_loss):
-        raise FloatingPointError(
-            f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate"
-        )
+        raise FloatingPointError(f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate")
     return Trained(learner.table.cpu().numpy(), mean_loss, progress.n_pairs, progress.pairs_per_s)
 
 
@@ -136,9 +134,7 @@ class _Learner:
     are trained at unit length too: a pair's score is `scale` · cosine + a learnt bias.
     """
 
-    def __init__(
-        self, corpus: JobCorpus, rng: np.random.Generator, options: SkipGram, device: torch.device
-    ) -> None:
+    def __init__(self, corpus: JobCorpus, rng: np.random.Generator, options: SkipGram, device: torch.device) -> None:
         self._corpus, self._rng, self._options, self._device = corpus, rng, options, device
         self.table = random_table(len(corpus.weights), options.dim, options.seed).to(device)
         self._bias = torch.full((1,), -math.log(options.negatives), device=device)

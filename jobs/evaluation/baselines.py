@@ -35,9 +35,7 @@ _CELLS = 4_000_000
 Score = Callable[[slice, pa.RecordBatch], NDArray[np.float64]]
 
 
-def popular_global(
-    cases: DataFrame, inventory: DataFrame, events: DataFrame, *, k: int, seed: int
-) -> DataFrame:
+def popular_global(cases: DataFrame, inventory: DataFrame, events: DataFrame, *, k: int, seed: int) -> DataFrame:
     """The jobs that seekers acted on most, the same for everyone: rows `popular_global` for `target_ranks`.
 
     `events` are those before the split, `INTERESTS` of them count. Jobs with equal counts, those with none
@@ -103,9 +101,7 @@ class _Cases:
 
 
 def _same_for_all(cases: _Cases) -> Score:
-    return lambda block, jobs: np.broadcast_to(
-        _column(jobs, "weight"), (block.stop - block.start, jobs.num_rows)
-    )
+    return lambda block, jobs: np.broadcast_to(_column(jobs, "weight"), (block.stop - block.start, jobs.num_rows))
 
 
 def _rotated(cases: _Cases) -> Score:
@@ -129,13 +125,9 @@ def _best(cases: DataFrame, jobs: DataFrame, k: int, row: str, score: Callable[[
                 held.offer(block, scores, batch.column("job_id").to_numpy())
         yield from held.batches(asked.query_ids)
 
-    columns = [
-        name for name in ("job_id", "posted_ts", "closed_ts", "weight", "vector") if name in jobs.columns
-    ]
+    columns = [name for name in ("job_id", "posted_ts", "closed_ts", "weight", "vector") if name in jobs.columns]
     partial = jobs.select(*columns).mapInArrow(best_of_partition, _SPARK)
-    negated = F.transform(
-        "candidates", lambda c: F.struct((-c["score"]).alias("score"), c["job_id"].alias("job_id"))
-    )
+    negated = F.transform("candidates", lambda c: F.struct((-c["score"]).alias("score"), c["job_id"].alias("job_id")))
     merged = partial.groupBy("query_id").agg(F.flatten(F.collect_list(negated)).alias("all"))
     best = F.transform(
         F.slice(F.sort_array("all"), 1, k),
@@ -194,9 +186,7 @@ def _allowed(cases: _Cases, block: slice, jobs: pa.RecordBatch) -> NDArray[np.bo
     ids = jobs.column("job_id").to_numpy()
     order = np.argsort(ids)
     excluded = cases.excluded[cases.offsets[block.start] : cases.offsets[block.stop]]
-    case = np.repeat(
-        np.arange(block.stop - block.start), np.diff(cases.offsets[block.start : block.stop + 1])
-    )
+    case = np.repeat(np.arange(block.stop - block.start), np.diff(cases.offsets[block.start : block.stop + 1]))
     place = np.searchsorted(ids, excluded, sorter=order).clip(max=len(ids) - 1)
     there = ids[order[place]] == excluded
     allowed[case[there], order[place[there]]] = False

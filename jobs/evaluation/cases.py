@@ -45,9 +45,7 @@ def next_action_cases(
     by_seekers = events.where(F.col("actor") == "seeker")
     actions = by_seekers.where(F.col("action").isin(*INTERESTS))
     targets = by_seekers.where(
-        (F.col("action") == target_action)
-        & (F.col("event_ts") >= F.lit(start))
-        & (F.col("event_ts") < F.lit(end))
+        (F.col("action") == target_action) & (F.col("event_ts") >= F.lit(start)) & (F.col("event_ts") < F.lit(end))
     ).select("event_id", "seeker_id", "job_id", "list_id", F.col("event_ts").alias("as_of_ts"))
     if new_jobs_only:
         targets = _at_first_touch(targets, actions).where(F.col("as_of_ts") >= F.lit(start))
@@ -68,9 +66,7 @@ def _at_first_touch(targets: DataFrame, actions: DataFrame) -> DataFrame:
     """One row a seeker and job: the earliest target, at the instant and list of the first action on it."""
     in_order = F.struct("as_of_ts", "event_id", "list_id")
     earliest = targets.groupBy("seeker_id", "job_id").agg(F.min(in_order).alias("target"))
-    touches = actions.select(
-        "seeker_id", "job_id", F.struct("event_ts", "event_id", "list_id").alias("touch")
-    )
+    touches = actions.select("seeker_id", "job_id", F.struct("event_ts", "event_id", "list_id").alias("touch"))
     firsts = (
         touches.join(earliest.select("seeker_id", "job_id"), ["seeker_id", "job_id"], "left_semi")
         .groupBy("seeker_id", "job_id")
@@ -85,9 +81,7 @@ def _at_first_touch(targets: DataFrame, actions: DataFrame) -> DataFrame:
     )
 
 
-def earlier_jobs(
-    cases: DataFrame, events: DataFrame, actions: tuple[str, ...], max_actions: int
-) -> DataFrame:
+def earlier_jobs(cases: DataFrame, events: DataFrame, actions: tuple[str, ...], max_actions: int) -> DataFrame:
     """(query_id, job_ids): the jobs of the seeker's latest `max_actions` such actions before the case.
 
     Latest first, each job once, at its latest action; actions of one instant by event id. Before is strictly

@@ -136,9 +136,7 @@ def _with_intervals(
             yield Figure(f"{metric}.high", float(high), label)
 
 
-def _ranks_by_row(
-    ranks: pa.Table, query_ids: NDArray[np.int64], rows: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
+def _ranks_by_row(ranks: pa.Table, query_ids: NDArray[np.int64], rows: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Row to the rank of each query, in the order of `query_ids`; infinite where there is none."""
     order = np.argsort(query_ids)
     names, ids = np.array(ranks["row"].to_pylist(), object), ranks["query_id"].to_numpy()
@@ -156,6 +154,4 @@ def _require_once(row: str, query_ids: NDArray[np.int64]) -> None:
     distinct, counts = np.unique(query_ids, return_counts=True)
     if (counts > 1).any():
         first = distinct[counts > 1][0]
-        raise StageError(
-            f"ranked: expected one ranking a query, got {counts.max()} of {row}, first query_id {first}"
-        )
+        raise StageError(f"ranked: expected one ranking a query, got {counts.max()} of {row}, first query_id {first}")

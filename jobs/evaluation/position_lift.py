@@ -70,12 +70,8 @@ def list_positions(
     asked = asked.withColumn("chain", F.array_except("chain", "shown")).where(
         F.array_contains("shown", F.col("target_job_id")) & (F.size("chain") > 0)
     )
-    members = asked.select(
-        "query_id", "target_job_id", F.posexplode("shown").alias("place", "job_id")
-    ).unionByName(
-        asked.select(
-            "query_id", "target_job_id", F.lit(-1).alias("place"), F.explode("chain").alias("job_id")
-        )
+    members = asked.select("query_id", "target_job_id", F.posexplode("shown").alias("place", "job_id")).unionByName(
+        asked.select("query_id", "target_job_id", F.lit(-1).alias("place"), F.explode("chain").alias("job_id"))
     )
     codes = F.expr("flatten(transform(map_entries(terms), f -> transform(f.value, t -> xxhash64(f.key, t))))")
     described = members.join(job_vectors.select("job_id", "vector"), "job_id", "left").join(
@@ -89,9 +85,7 @@ def list_positions(
 
 def position_lift_figures(positions: DataFrame, chain: str) -> list[Figure]:
     """The mean positions over the cases of `list_positions`, their lift, and how many cases there were."""
-    means = positions.agg(
-        F.count(F.lit(1)).alias("cases"), *[F.mean(order).alias(order) for order in _ORDERS]
-    )
+    means = positions.agg(F.count(F.lit(1)).alias("cases"), *[F.mean(order).alias(order) for order in _ORDERS])
     row = means.collect()[0]
     before, after = row["features"], row["embedding"]
     lift = None if not row["cases"] else (after - before) / before * 100.0

@@ -17,8 +17,7 @@ def true_vectors(
     query_id, seeker_id and as_of_ts.
     """
     ids = {
-        kind: entity_ids.where(F.col("kind") == kind).select("external_id", "entity_id")
-        for kind in ("seeker", "job")
+        kind: entity_ids.where(F.col("kind") == kind).select("external_id", "entity_id") for kind in ("seeker", "job")
     }
     wants = spark.read.parquet(f"{truth}/seeker_latent").withColumnRenamed("user_uuid", "external_id")
     seekers = wants.join(ids["seeker"], "external_id", "inner").select(

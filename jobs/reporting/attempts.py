@@ -43,15 +43,8 @@ class Attempt:
 def attempts_of(reader: LakeReader, dag: str, interval: Interval) -> list[Attempt]:
     """The attempts of that DAG and interval, by number; none where none was opened."""
     events = reader.rows(f"SELECT {_COLUMNS} FROM {RUNS.name} WHERE dag = '{quoted(dag)}'")
-    mine = [
-        e
-        for e in events
-        if (_utc(e["interval_start"]), _utc(e["interval_end"])) == (interval.start, interval.end)
-    ]
-    return [
-        _attempt([e for e in mine if e["attempt"] == number])
-        for number in sorted({e["attempt"] for e in mine})
-    ]
+    mine = [e for e in events if (_utc(e["interval_start"]), _utc(e["interval_end"])) == (interval.start, interval.end)]
+    return [_attempt([e for e in mine if e["attempt"] == number]) for number in sorted({e["attempt"] for e in mine})]
 
 
 def newest_attempt(reader: LakeReader, dag: str, interval: Interval) -> Attempt:
@@ -60,9 +53,7 @@ def newest_attempt(reader: LakeReader, dag: str, interval: Interval) -> Attempt:
     alive = [attempt for attempt in attempts if attempt.state != "failed"]
     if not alive:
         what = "failed" if attempts else "was opened"
-        raise RunError(
-            f"no attempt of {dag} for {interval.label} is published or open: {len(attempts)} {what}"
-        )
+        raise RunError(f"no attempt of {dag} for {interval.label} is published or open: {len(attempts)} {what}")
     return alive[-1]
 
 

@@ -6,8 +6,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
-
 from jobs.lake import LakeReader
 from jobs.reporting import plots, sections
 from jobs.reporting.attempts import Attempt
@@ -15,7 +13,7 @@ from jobs.reporting.samples import seekers_by_variety
 from jobs.reporting.sections import Metrics
 from jobs.reporting.words import Words, strongest_links
 from jobs.runs import TRAINING
-from schemas import CANDIDATES, RUN_METRICS, SEEKERS, SEGMENT_LINKS, Table
+from schemas import CANDIDATES, RUN_METRICS, SEEKERS, SEGMENT_LINKS
 
 TEMPLATE = "report.html.j2"
 N_LINKS = 20
@@ -90,9 +88,7 @@ def chain_context(metrics: Metrics) -> Row:
         "chains": lengths,
         "n_chains": metrics.value("sessionize_chains", "chains"),
         "n_actions": metrics.value("sessionize_chains", "chain_actions"),
-        "chains_plot": _encoded(plots.histogram(lengths, "actions in a chain", "chains"))
-        if lengths
-        else None,
+        "chains_plot": _encoded(plots.histogram(lengths, "actions in a chain", "chains")) if lengths else None,
         "chains_alt": f"Chains by length: {counts}.",
     }
 
@@ -101,7 +97,7 @@ def link_context(reader: LakeReader, attempt: Attempt) -> Row:
     version = attempt.run_id if attempt.dag == TRAINING else attempt.model("segment_graph")
     links: list[Row] = []
     words = Words()
-    if version is not None and _has(reader, SEGMENT_LINKS):
+    if version is not None and reader.exists(SEGMENT_LINKS):
         links, words = strongest_links(reader, version, N_LINKS)
     sources = sorted({link["hire_source"] for link in links} - {"confirmed"})
     return {
@@ -112,11 +108,9 @@ def link_context(reader: LakeReader, attempt: Attempt) -> Row:
 
 def examples(reader: LakeReader, attempt: Attempt) -> list[Row]:
     """A few seekers' first candidates with reasons in words; none where the run has no candidates."""
-    if attempt.dag == TRAINING or not _has(reader, CANDIDATES):
+    if attempt.dag == TRAINING or not reader.exists(CANDIDATES):
         return []
-    rows = [
-        row for flow, n in EXAMPLES.items() for row in seekers_by_variety(reader, attempt.run_id, flow, n)
-    ]
+    rows = [row for flow, n in EXAMPLES.items() for row in seekers_by_variety(reader, attempt.run_id, flow, n)]
     words = Words.of(reader, attempt, [c for row in rows for c in row["candidates"][:N_CANDIDATES]])
     profiles = profiles_of(reader, attempt, {row["seeker_id"] for row in rows})
     return [
@@ -126,8 +120,7 @@ def examples(reader: LakeReader, attempt: Attempt) -> list[Row]:
             "returned": row["returned"],
             "profile": profiles.get(row["seeker_id"], ""),
             "candidates": [
-                {"title": words.job(c["job_id"]), "reasons": words.reasons(c)}
-                for c in row["candidates"][:N_CANDIDATES]
+                {"title": words.job(c["job_id"]), "reasons": words.reasons(c)} for c in row["candidates"][:N_CANDIDATES]
             ],
         }
         for row in rows
@@ -136,14 +129,12 @@ def examples(reader: LakeReader, attempt: Attempt) -> list[Row]:
 
 def profiles_of(reader: LakeReader, attempt: Attempt, seeker_ids: set[int]) -> dict[int, str]:
     """What each seeker's newest profile from before the interval's end says, in a line."""
-    if not seeker_ids or not _has(reader, SEEKERS):
+    if not seeker_ids or not reader.exists(SEEKERS):
         return {}
     listed = ", ".join(str(number) for number in sorted(seeker_ids))
     columns = "seeker_id, valid_from, titles, interests, region"
     rows = reader.rows(f"SELECT {columns} FROM {SEEKERS.name} WHERE seeker_id IN ({listed})")
-    before = sorted(
-        (r for r in rows if r["valid_from"] < attempt.interval.end), key=lambda r: r["valid_from"]
-    )
+    before = sorted((r for r in rows if r["valid_from"] < attempt.interval.end), key=lambda r: r["valid_from"])
     return {row["seeker_id"]: _profile(row) for row in before}
 
 
@@ -181,11 +172,7 @@ def why_nothing(attempt: Attempt, evaluated: str | None, evaluation: Metrics) ->
 
 def metrics_of(reader: LakeReader, run_id: str | None) -> Metrics:
     """What the run recorded so far; nothing where no run has recorded anything."""
-    return Metrics(reader.metrics(run_id) if run_id is not None and _has(reader, RUN_METRICS) else [])
-
-
-def _has(reader: LakeReader, table: Table) -> bool:
-    return DeltaTable.is_deltatable(f"{reader.root}/{table.name}")
+    return Metrics(reader.metrics(run_id) if run_id is not None and reader.exists(RUN_METRICS) else [])
 
 
 def _encoded(image: bytes) -> str:

@@ -55,9 +55,7 @@ def recall_curves(rows: Mapping[str, Sequence[Point]]) -> bytes:
         for row, points in rows.items():
             colour, marker, dash = _STYLES.get(row, _OTHER)
             ks, recalls = [p[0] for p in points], [p[1] for p in points]
-            axes.plot(
-                ks, recalls, dash, color=colour, marker=marker, ms=4.5, lw=1.3, label=row.replace("_", " ")
-            )
+            axes.plot(ks, recalls, dash, color=colour, marker=marker, ms=4.5, lw=1.3, label=row.replace("_", " "))
             for k, _, low, high in points:
                 if low is not None and high is not None:
                     axes.plot([k, k], [low, high], "-", color=colour, lw=1, alpha=0.6)

@@ -20,9 +20,7 @@ def seekers_by_variety(reader: LakeReader, run_id: str, flow: str, n: int) -> li
     rows.
     """
     where = f"run_id = '{run_id}' AND flow = '{flow}'"
-    lowest = reader.rows(
-        f"SELECT seeker_id FROM {CANDIDATES.name} WHERE {where} ORDER BY seeker_id LIMIT {_POOL}"
-    )
+    lowest = reader.rows(f"SELECT seeker_id FROM {CANDIDATES.name} WHERE {where} ORDER BY seeker_id LIMIT {_POOL}")
     if not lowest:
         return []
     # a range prunes files by their statistics, where a list of ids would not
@@ -35,9 +33,7 @@ def seekers_by_variety(reader: LakeReader, run_id: str, flow: str, n: int) -> li
 def candidates_of(reader: LakeReader, run_id: str, flow: str, external_seeker_id: str) -> Row | None:
     """The seeker's row of `candidates`; None where the run has none for them."""
     literal = external_seeker_id.replace("'", "''")
-    ids = reader.rows(
-        f"SELECT entity_id FROM {ENTITY_IDS.name} WHERE kind = 'seeker' AND external_id = '{literal}'"
-    )
+    ids = reader.rows(f"SELECT entity_id FROM {ENTITY_IDS.name} WHERE kind = 'seeker' AND external_id = '{literal}'")
     if not ids:
         return None
     where = f"run_id = '{run_id}' AND flow = '{flow}' AND seeker_id = {ids[0]['entity_id']}"

@@ -88,9 +88,7 @@ def flows(metrics: Metrics) -> list[Row]:
     names = ("seekers", "candidates", "shortfall")
     counted = {name: metrics.labels("blend_candidates", name) for name in names}
     return [
-        {"flow": flow, **{name: counted[name].get(flow) for name in names}}
-        for flow in counted["candidates"]
-        if flow
+        {"flow": flow, **{name: counted[name].get(flow) for name in names}} for flow in counted["candidates"] if flow
     ]
 
 
@@ -112,19 +110,14 @@ def recall_points(metrics: Metrics) -> dict[str, list[Point]]:
     for k in cut_offs(metrics):
         values = metrics.labels("evaluate_retrieval", f"recall@{k}")
         for row in evaluated_rows(values):
-            low, high = (
-                metrics.value("evaluate_retrieval", f"recall@{k}.{end}", row) for end in ("low", "high")
-            )
+            low, high = (metrics.value("evaluate_retrieval", f"recall@{k}.{end}", row) for end in ("low", "high"))
             points.setdefault(row, []).append((k, values[row], low, high))
     return {row: points[row] for row in evaluated_rows(points)}
 
 
 def headline(metrics: Metrics, evaluation: Metrics) -> list[str]:
     """What the run made and how well, a sentence each; the first cut-off from 100 on stands for recall."""
-    lines = [
-        f"{f['candidates']:,.0f} {f['flow']} candidates for {f['seekers']:,.0f} seekers."
-        for f in flows(metrics)
-    ]
+    lines = [f"{f['candidates']:,.0f} {f['flow']} candidates for {f['seekers']:,.0f} seekers." for f in flows(metrics)]
     ks = cut_offs(evaluation)
     if ks:
         k = next((cut for cut in ks if cut >= 100), ks[-1])
@@ -135,9 +128,7 @@ def headline(metrics: Metrics, evaluation: Metrics) -> list[str]:
             "random": "chance",
             "oracle": "the best possible",
         }
-        lines.append(
-            "; ".join(f"{what} {recalls[row]:.3f}" for row, what in named.items() if row in recalls) + "."
-        )
+        lines.append("; ".join(f"{what} {recalls[row]:.3f}" for row, what in named.items() if row in recalls) + ".")
     return lines
 
 
@@ -179,9 +170,7 @@ def volumes(metrics: Metrics) -> list[Row]:
     """One row a contract table: rows in, accepted, quarantined."""
     names = {"rows_in": "rows_in", "accepted": "rows_accepted", "quarantined": "rows_quarantined"}
     values = {name: metrics.labels("ingest", metric) for name, metric in names.items()}
-    return [
-        {"table": table, **{name: values[name].get(table) for name in names}} for table in values["rows_in"]
-    ]
+    return [{"table": table, **{name: values[name].get(table) for name in names}} for table in values["rows_in"]]
 
 
 def reasons(metrics: Metrics) -> list[Row]:

@@ -59,9 +59,7 @@ class Words:
     def reasons(self, candidate: Row) -> list[str]:
         """Why the candidate is there: a line a channel that brought it, by its rank there."""
         why = sorted(candidate["why"] or (), key=lambda reason: (reason["rank"], reason["channel"]))
-        return [
-            f"{r['channel']}, rank {r['rank']}: {self.reason(r['channel'], r['evidence_id'])}" for r in why
-        ]
+        return [f"{r['channel']}, rank {r['rank']}: {self.reason(r['channel'], r['evidence_id'])}" for r in why]
 
     def reason(self, channel: str, evidence_id: int) -> str:
         """Why a channel brought a candidate."""
@@ -106,8 +104,7 @@ def term_of(evidence_id: int) -> Term | None:
 def strongest_links(reader: LakeReader, version: str, n: int) -> tuple[list[Row], Words]:
     """The version's `n` links of highest quality, and the words for them."""
     rows = reader.rows(
-        f"SELECT * FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' "
-        f"ORDER BY quality DESC, node_id LIMIT {n}"
+        f"SELECT * FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' ORDER BY quality DESC, node_id LIMIT {n}"
     )
     labels = labels_of(reader, {term for link in rows for term in _link_terms(link)})
     return rows, Words(links={link["node_id"]: link for link in rows}, labels=labels)
@@ -117,8 +114,7 @@ def links_of(reader: LakeReader, version: str | None, node_ids: set[int]) -> dic
     if version is None or not node_ids:
         return {}
     rows = reader.rows(
-        f"SELECT * FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' "
-        f"AND node_id IN ({_listed(node_ids)})"
+        f"SELECT * FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' AND node_id IN ({_listed(node_ids)})"
     )
     return {row["node_id"]: row for row in rows}
 
@@ -146,11 +142,7 @@ def labels_of(reader: LakeReader, terms: set[Term]) -> dict[Term, str]:
 
 
 def _link_terms(link: Row) -> list[Term]:
-    return [
-        (meta[f"{side}_field"], meta[f"{side}_term"])
-        for meta in link["meta_links"]
-        for side in ("seeker", "job")
-    ]
+    return [(meta[f"{side}_field"], meta[f"{side}_term"]) for meta in link["meta_links"] for side in ("seeker", "job")]
 
 
 def _listed(ids: set[int]) -> str:

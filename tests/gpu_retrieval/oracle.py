@@ -56,9 +56,7 @@ class Ask:
     def one(self, i: int) -> Ask:
         rows = np.array([i])
         exclude = None if self.exclude is None else [self.exclude[i]]
-        return replace(
-            self, queries=self.queries[i : i + 1].copy(), where=take(self.where, rows), exclude=exclude
-        )
+        return replace(self, queries=self.queries[i : i + 1].copy(), where=take(self.where, rows), exclude=exclude)
 
 
 def take(where, rows):
@@ -188,9 +186,7 @@ def make_ask(rng: random.Random, world: World, n_queries: int, k: int) -> Ask:
 
 def make_where(rng: random.Random, n_queries: int, depth: int):
     """A filter; some rows are shared by queries, some are one query's own."""
-    applying = (
-        np.array([rng.random() < 0.7 for _ in range(n_queries)], dtype=bool) if rng.random() < 0.4 else None
-    )
+    applying = np.array([rng.random() < 0.7 for _ in range(n_queries)], dtype=bool) if rng.random() < 0.4 else None
     if depth:
         parts = [make_where(rng, n_queries, rng.randint(0, depth - 1)) for _ in range(rng.randint(0, 3))]
         return rng.choice([AllOf, OneOf])(*parts, applies=applying)
@@ -213,7 +209,5 @@ def _bounds(rng: random.Random, n_queries: int) -> np.ndarray | None:
         # 2**53 + 1 is no float64, and the ends of int64 have no float64 neighbour on one side.
         values = [rng.choice([-(2**63), 2**63 - 1, 2**53, 2**53 + 1, 0, 1, 2, 3]) for _ in range(n_queries)]
         return np.array(values, dtype=np.int64)
-    values = [
-        rng.choice([np.nan, np.inf, -np.inf, 2.0**63, 0.5, 1.0, 2.0, 2.5, 3.0]) for _ in range(n_queries)
-    ]
+    values = [rng.choice([np.nan, np.inf, -np.inf, 2.0**63, 0.5, 1.0, 2.0, 2.5, 3.0]) for _ in range(n_queries)]
     return np.array(values, dtype=np.float64)

@@ -62,8 +62,7 @@ def test_scores_closer_than_the_scan_can_tell(device, storage):
     query[0, 50] = 40
     world = plain(vectors)
     exact = [
-        sum(Fraction(a) * Fraction(b) for a, b in zip(query[0].tolist(), row.tolist(), strict=True))
-        for row in vectors
+        sum(Fraction(a) * Fraction(b) for a, b in zip(query[0].tolist(), row.tolist(), strict=True)) for row in vectors
     ]
     final = [np.float32(float(value)) for value in exact]
     order = sorted(range(150), key=lambda row: (-final[row], row))

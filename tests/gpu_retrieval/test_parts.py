@@ -69,9 +69,7 @@ def test_a_scanned_score_errs_by_no_more_than_its_bound(seed, d, storage, expone
     exact = sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(query[0], vector[0], strict=True))
     final = np.float32(float(exact + Fraction(float(prior))))
     norm = np.linalg.norm(query.astype(np.float64)) * (1 + 1e-9)
-    bound = score_error(
-        np.array([norm]), float(codes.norms[0]), float(codes.residuals[0]), abs(float(prior)), d, 0.0
-    )
+    bound = score_error(np.array([norm]), float(codes.norms[0]), float(codes.residuals[0]), abs(float(prior)), d, 0.0)
     assert abs(Fraction(float(scanned)) - Fraction(float(final))) <= Fraction(float(bound[0]))
     assert Fraction(float(codes.norms[0])) ** 2 >= sum(Fraction(float(v)) ** 2 for v in vector[0])
 

@@ -79,9 +79,7 @@ def test_one_query_alone_gets_the_bits_it_gets_in_a_batch(device, seed, n, n_que
     together = ask.search(index)
     for i in range(n_queries):
         alone = ask.one(i).search(index)
-        assert_hits(
-            alone, (together.ids[i : i + 1], together.scores[i : i + 1], together.n_matches[i : i + 1])
-        )
+        assert_hits(alone, (together.ids[i : i + 1], together.scores[i : i + 1], together.n_matches[i : i + 1]))
 
 
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 40), n_shards=st.integers(1, 4), k=st.integers(1, 12))
@@ -147,10 +145,7 @@ def rewrites(rng: random.Random, n_queries: int):
         "AllIn is an AND of its terms": (
             AllIn("skill", ragged, missing_passes=missing),
             AllOf(
-                *(
-                    AllIn("skill", s, missing_passes=missing, applies=p)
-                    for s, p in zip(singles, present, strict=True)
-                )
+                *(AllIn("skill", s, missing_passes=missing, applies=p) for s, p in zip(singles, present, strict=True))
             ),
         ),
         "NoneOf is an AND of its terms": (
@@ -205,9 +200,7 @@ def test_neither_budget_nor_storage_nor_batch_changes_a_bit_of_real_numbers(devi
     asked = Ragged.from_lists([[int(i) % 20, (int(i) + 7) % 20] for i in range(n_queries)])
     from tests.gpu_retrieval.oracle import World
 
-    index = World(np.arange(n)[::-1].copy(), vectors, {"region": regions}, {}).build(
-        storage=storage, device=device
-    )
+    index = World(np.arange(n)[::-1].copy(), vectors, {"region": regions}, {}).build(storage=storage, device=device)
     where = OneOf(AnyOf("region", asked), applies=np.arange(n_queries) % 3 > 0)
     hits = index.search(queries, k, where, prior=prior, memory_budget=memory_budget)
 

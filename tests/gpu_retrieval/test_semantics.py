@@ -81,9 +81,7 @@ def test_terms(index, clause, asked, missing_passes, expected):
     assert passing(index, clause("skill", row(*asked), missing_passes=missing_passes)) == expected
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"), [([], [1, 2, 3]), ([1], [2, 3]), ([2], [3]), ([9], [1, 2, 3])]
-)
+@pytest.mark.parametrize(("asked", "expected"), [([], [1, 2, 3]), ([1], [2, 3]), ([2], [3]), ([9], [1, 2, 3])])
 def test_none_of_passes_what_is_missing(index, asked, expected):
     assert passing(index, NoneOf("skill", row(*asked))) == expected
 

@@ -25,9 +25,12 @@ def test_a_folder_appears_whole_and_is_replaced_whole(tmp_path):
 def test_a_writer_that_fails_or_is_refused_leaves_what_was_there(tmp_path):
     uri = str(tmp_path / "model")
     put(uri, "one")
-    with pytest.raises(ZeroDivisionError), written_folder(uri) as folder:
-        (folder / "half.txt").write_text("half")
+
+    def fail():
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        put(uri, "half", fail)
 
     def refuse():
         raise RunError("closed")

@@ -55,8 +55,10 @@ def test_slices_are_replaced_alone_and_rows_outside_them_refused(spark, lake):
 
 
 def test_what_does_not_fit_is_refused_with_every_difference(spark, lake):
-    wrong = hires(spark, (1, 1, "x")).withColumnRenamed("weight", "wieght").selectExpr(
-        "* except (seeker_id)", "cast(seeker_id as string) as seeker_id"
+    wrong = (
+        hires(spark, (1, 1, "x"))
+        .withColumnRenamed("weight", "wieght")
+        .selectExpr("* except (seeker_id)", "cast(seeker_id as string) as seeker_id")
     )
     with pytest.raises(LakeError) as refused:
         lake.replace(HIRES, {"date": DAYS}, wrong)

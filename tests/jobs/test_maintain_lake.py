@@ -28,9 +28,7 @@ def run(day, attempt, *events, dag=DAILY, models=None):
 
 
 def model(version, *events):
-    return [
-        {"model_name": "job_embeddings", "model_version": version, "event": e} for e in ("trained", *events)
-    ]
+    return [{"model_name": "job_embeddings", "model_version": version, "event": e} for e in ("trained", *events)]
 
 
 RUNS_OF_A_WEEK = [

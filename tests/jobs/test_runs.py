@@ -139,5 +139,7 @@ def test_a_stage_writes_its_figures_once_however_often_it_runs(lake):
 
 def test_an_interval_without_an_attempt_says_what_to_run(lake):
     opened(lake, 10, TRAINING)
-    with pytest.raises(RunError, match=r"no attempt of candidates_daily is open for 20260110-20260111: run jobs/open_run"):
+    with pytest.raises(
+        RunError, match=r"no attempt of candidates_daily is open for 20260110-20260111: run jobs/open_run"
+    ):
         open_run(lake, DAILY, day(10))

@@ -51,11 +51,7 @@ def expected_chains(events, cut):
     chains = defaultdict(list)
     by_seeker = defaultdict(list)
     for e in events:
-        glance = (
-            e["action"] == "view"
-            and e["dwell_seconds"] is not None
-            and e["dwell_seconds"] < cut.min_dwell_seconds
-        )
+        glance = e["action"] == "view" and e["dwell_seconds"] is not None and e["dwell_seconds"] < cut.min_dwell_seconds
         if e["actor"] == "seeker" and e["action"] in CHAIN_ACTIONS and not glance:
             by_seeker[e["seeker_id"]].append(e)
     for seeker, actions in by_seeker.items():
@@ -151,9 +147,9 @@ def test_each_rule(spark):
     found = chains_of(rows)
     assert {s: [" ".join(ids) for _, ids in found[s]] for s in found} == RULES_ANSWER
     assert found[3][0][0] == MONDAY.date()
-    assert [
-        (r.seeker_id, r.date, r.n_actions) for r in bot_days(seeker_actions(events, CUT), CUT).collect()
-    ] == [(8, MONDAY.date(), 21)]
+    assert [(r.seeker_id, r.date, r.n_actions) for r in bot_days(seeker_actions(events, CUT), CUT).collect()] == [
+        (8, MONDAY.date(), 21)
+    ]
     for row in rows:
         assert row.n_actions == len(row.actions)
         assert (row.start_ts, row.end_ts) == (row.actions[0].event_ts, row.actions[-1].event_ts)
@@ -164,9 +160,7 @@ def test_each_rule(spark):
 
 
 def test_the_oracle_of_the_properties_knows_the_rules():
-    assert {
-        s: [" ".join(ids) for _, ids in c] for s, c in expected_chains(RULES, CUT).items()
-    } == RULES_ANSWER
+    assert {s: [" ".join(ids) for _, ids in c] for s, c in expected_chains(RULES, CUT).items()} == RULES_ANSWER
 
 
 def random_history(seed, seekers, days=7):
@@ -231,9 +225,7 @@ def test_the_rule_is_decidable_from_the_window(seed, cut, lateness):
     # An older day run again after a newer one: the chains that cross into the newer one stay whole.
     draw.shuffle(runs)
     all_there = dict.fromkeys(arrives, MONDAY.date())
-    again = cut_day_by_day(
-        events, all_there, cut, lateness, lambda there: expected_chains(there, cut), runs, once
-    )
+    again = cut_day_by_day(events, all_there, cut, lateness, lambda there: expected_chains(there, cut), runs, once)
     assert again == whole, f"seed {seed}"
 
 
@@ -241,9 +233,7 @@ def test_spark_cuts_as_the_rules_say(spark):
     seed, cut = 11, replace(CUT, max_actions=5, min_actions=2)
     events = random_history(seed, range(60))
     expected = expected_chains(events, cut)
-    assert chains_of(chain_events(as_table(spark, events).repartition(3), cut).collect()) == expected, (
-        f"seed {seed}"
-    )
+    assert chains_of(chain_events(as_table(spark, events).repartition(3), cut).collect()) == expected, f"seed {seed}"
 
 
 def test_spark_day_by_day_gives_the_chains_of_the_whole_history(spark):

@@ -18,9 +18,7 @@ HOUR = timedelta(hours=1)
 def run_of(lake, day, takes_history=False):
     settings = Settings.parse({"ingest": {"lateness_days": 1}, "sessionize_chains": {"max_actions_a_day": 3}})
     mapping = {"board": {"history_start": "2026-01-05"}}
-    return Run(
-        "candidates_daily", Interval(day, day + DAY), 1, settings, mapping, {}, lake.root, takes_history
-    )
+    return Run("candidates_daily", Interval(day, day + DAY), 1, settings, mapping, {}, lake.root, takes_history)
 
 
 def put_events(lake, dates, *events):
@@ -66,8 +64,6 @@ def test_the_stage_restates_its_dates_and_no_others(lake, capsys):
     assert [figures[name, ""] for name in names] == [2, 2, 1]
     assert [figures["chain_length", x] for x in ("1", "2", "3-5", "6-10", "11+")] == [2, 0, 0, 0, 0]
 
-    put_events(
-        lake, Dates(tuesday, wednesday + DAY), ("c", 1, MONDAY + 25 * HOUR), ("d", 1, MONDAY + 50 * HOUR)
-    )
+    put_events(lake, Dates(tuesday, wednesday + DAY), ("c", 1, MONDAY + 25 * HOUR), ("d", 1, MONDAY + 50 * HOUR))
     main(lake, run_of(lake, MONDAY + 2 * DAY))
     assert chains_in(lake) == [(5, ["a"]), (5, ["b", "c"]), (7, ["d"])]

@@ -17,13 +17,9 @@ def test_shares_are_actions_to_the_power_mixed_with_the_whole_inventory():
     # 1^0.75 = 1 and 16^0.75 = 8 make 1/9 and 8/9 of one half; a third of the other half each.
     np.testing.assert_allclose(shares, [1 / 6, 1 / 18 + 1 / 6, 8 / 18 + 1 / 6])
     # Power 0: every job that was acted on alike, and no job that was not.
-    np.testing.assert_allclose(
-        negative_shares(np.array([0, 1, 16]), power=0.0, inventory_share=0.0), [0, 0.5, 0.5]
-    )
+    np.testing.assert_allclose(negative_shares(np.array([0, 1, 16]), power=0.0, inventory_share=0.0), [0, 0.5, 0.5])
     # A board without actions draws uniformly.
-    np.testing.assert_allclose(
-        negative_shares(np.zeros(4, np.int64), power=0.75, inventory_share=0.2), [0.25] * 4
-    )
+    np.testing.assert_allclose(negative_shares(np.zeros(4, np.int64), power=0.75, inventory_share=0.2), [0.25] * 4)
 
 
 def test_draws_are_as_frequent_as_stated():
@@ -45,9 +41,7 @@ def test_local_negatives_are_uniform_in_the_market_and_as_many_as_asked():
     # Everywhere is job 5 alone, so that what is not 5 was drawn locally.
     everywhere = Frequencies(np.eye(8)[5])
     negatives = Negatives(everywhere, markets, local_share=0.4)
-    drawn = negatives.draw(
-        np.random.default_rng(SEED), np.array([0] * 5000 + [1] * 5000 + [5] * 100 + [7] * 100), 8
-    )
+    drawn = negatives.draw(np.random.default_rng(SEED), np.array([0] * 5000 + [1] * 5000 + [5] * 100 + [7] * 100), 8)
     of_0, of_1, of_5, of_7 = np.split(drawn, [5000, 10_000, 10_100])
     assert (of_5 == 5).all()
     assert (of_7 == 5).all()

@@ -48,9 +48,7 @@ CHAINS = [
     chain(1, datetime(2026, 1, 5, 23, tzinfo=UTC), 60, 61),  # four days of lookback do not reach Monday
     chain(2, datetime(2026, 1, 6, 8, tzinfo=UTC), 10, 11, 12, action="apply"),
     chain(3, datetime(2026, 1, 7, 8, tzinfo=UTC), 11, 10),
-    chain(
-        4, datetime(2026, 1, 9, 22, tzinfo=UTC), 12, 13, 70, 71
-    ),  # 70 and 71 come at and after trained_until
+    chain(4, datetime(2026, 1, 9, 22, tzinfo=UTC), 12, 13, 70, 71),  # 70 and 71 come at and after trained_until
     chain(5, datetime(2026, 1, 10, 8, tzinfo=UTC), 72, 73),  # held out
     chain(6, datetime(2026, 1, 8, 8, tzinfo=UTC), 14),  # no pair in it
 ]
@@ -72,9 +70,7 @@ TERMS = [
 
 
 def put_chains(lake, chains):
-    lake.replace(
-        BEHAVIOR_CHAINS, {"date": DATES}, lake.spark.createDataFrame(chains, spark_schema(BEHAVIOR_CHAINS))
-    )
+    lake.replace(BEHAVIOR_CHAINS, {"date": DATES}, lake.spark.createDataFrame(chains, spark_schema(BEHAVIOR_CHAINS)))
 
 
 def put_terms(lake, run):

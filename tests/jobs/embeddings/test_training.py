@@ -17,9 +17,7 @@ from jobs.embeddings.training import SkipGram, train
 
 SEED = 5
 N_JOBS, N_WARM = 40, 36
-OPTIONS = SkipGram(
-    dim=16, epochs=8, negatives=5, pairs_a_step=128, chains_a_batch=100, seed=SEED, device="cpu"
-)
+OPTIONS = SkipGram(dim=16, epochs=8, negatives=5, pairs_a_step=128, chains_a_batch=100, seed=SEED, device="cpu")
 
 
 def island(job):
@@ -46,9 +44,7 @@ def write_world(folder, n_chains=400):
 def _write(folder, **columns):
     types = {"features": pa.list_(pa.int64()), "jobs": pa.list_(pa.int64()), "actions": pa.list_(pa.int32())}
     folder.mkdir(parents=True)
-    table = pa.table(
-        {name: pa.array(list(values), types.get(name, pa.int64())) for name, values in columns.items()}
-    )
+    table = pa.table({name: pa.array(list(values), types.get(name, pa.int64())) for name, values in columns.items()})
     half = len(table) // 2
     pq.write_table(table[:half], folder / "part-00000-a.parquet")
     pq.write_table(table[half:], folder / "part-00001-b.parquet")
@@ -88,9 +84,7 @@ def test_islands_come_apart_and_new_jobs_land_on_theirs(tmp_path):
     trained = train(corpus, str(tmp_path / "world"), n_chains, OPTIONS, lambda line: None)
     vectors, is_cold = vectors_of(corpus, trained.table)
     assert is_cold.tolist() == [False] * N_WARM + [True] * 4
-    untrained = train(
-        corpus, str(tmp_path / "world"), n_chains, replace(OPTIONS, learning_rate=0.0), lambda line: None
-    )
+    untrained = train(corpus, str(tmp_path / "world"), n_chains, replace(OPTIONS, learning_rate=0.0), lambda line: None)
     # The terms alone hardly tell islands apart; cold jobs, which share them with warm ones, must follow.
     assert gap_between_islands(vectors_of(corpus, untrained.table)[0]).max() < 0.25
     assert gap_between_islands(vectors).min() > 0.25, f"seed {SEED}"
@@ -101,9 +95,7 @@ def gap_between_islands(vectors):
     cosines = vectors @ vectors.T
     np.fill_diagonal(cosines, np.nan)
     own = island(np.arange(N_JOBS))[:, None] == island(np.arange(N_JOBS))
-    gaps = np.nanmean(np.where(own, cosines, np.nan), axis=1) - np.nanmean(
-        np.where(own, np.nan, cosines), axis=1
-    )
+    gaps = np.nanmean(np.where(own, cosines, np.nan), axis=1) - np.nanmean(np.where(own, np.nan, cosines), axis=1)
     return gaps
 
 
@@ -139,9 +131,7 @@ def test_batches_bound_memory_not_what_is_learnt_from(tmp_path):
     n_chains = write_world(tmp_path / "world")
     corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
     n_pairs = {
-        train(
-            corpus, str(tmp_path / "world"), n_chains, replace(OPTIONS, epochs=1, chains_a_batch=n), print
-        ).n_pairs
+        train(corpus, str(tmp_path / "world"), n_chains, replace(OPTIONS, epochs=1, chains_a_batch=n), print).n_pairs
         for n in (1, 64, 10_000)
     }
     assert len(n_pairs) == 1

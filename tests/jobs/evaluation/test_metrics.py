@@ -35,9 +35,7 @@ def world(spark):
     rows = [(q, row, [(job, 0.0) for job in jobs]) for q, row, jobs in RANKED]
     ranks = target_ranks(cases, spark.createDataFrame(rows, RANKED_COLUMNS))
     # 11 is warm, 12 cold, 13 unknown to the model and so cold
-    cold_jobs = spark.createDataFrame(
-        [(11, False), (12, True), (99, False)], "job_id bigint, is_cold boolean"
-    )
+    cold_jobs = spark.createDataFrame([(11, False), (12, True), (99, False)], "job_id bigint, is_cold boolean")
     return cases, ranks.cache(), cold_jobs
 
 

@@ -123,9 +123,7 @@ def test_an_attempt_that_has_done_nothing_yet(tmp_path):
         RUNS,
         attempt("candidates_daily", SUNDAY, SUNDAY + DAY, 1, models=dict.fromkeys(FROZEN, "none")),
     )
-    page = Page(
-        render_report.main(LakeReader(str(tmp_path)), "candidates_daily", Interval(SUNDAY, SUNDAY + DAY))
-    )
+    page = Page(render_report.main(LakeReader(str(tmp_path)), "candidates_daily", Interval(SUNDAY, SUNDAY + DAY)))
     assert "open · candidates_daily" in page.text
     assert "No stage of this run has ended yet." in page.text
     assert "The run was opened without models, so there is no evaluation of them." in page.text
@@ -163,8 +161,7 @@ def test_plots_take_any_row_and_any_label():
 def test_chain_lengths_are_in_order_and_none_without_chains():
     def chains(counts):
         rows = [
-            {"stage": "sessionize_chains", "metric": "chain_length", "label": k, "value": v}
-            for k, v in counts.items()
+            {"stage": "sessionize_chains", "metric": "chain_length", "label": k, "value": v} for k, v in counts.items()
         ]
         return sections.chain_lengths(Metrics(rows))
 

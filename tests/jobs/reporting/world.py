@@ -88,9 +88,7 @@ def _evaluation():
     rows = []
     for row, values in recalls.items():
         for k, value in zip((10, 100, 500), values, strict=True):
-            rows += metric(
-                TRAINING_RUN, "evaluate_retrieval", f"recall@{k}", {row: value, f"{row}|cold": value / 2}
-            )
+            rows += metric(TRAINING_RUN, "evaluate_retrieval", f"recall@{k}", {row: value, f"{row}|cold": value / 2})
             rows += metric(TRAINING_RUN, "evaluate_retrieval", f"recall@{k}.low", {row: value * 0.9})
             rows += metric(TRAINING_RUN, "evaluate_retrieval", f"recall@{k}.high", {row: value * 1.1})
             rows += metric(TRAINING_RUN, "evaluate_retrieval", f"hit_rate@{k}", {row: value * 1.2})
@@ -113,15 +111,9 @@ def _daily():
     rows += metric(run, "ingest", "rows_quarantined", {"events": 10, "jobs": 0})
     rows += metric(run, "ingest", "rows_quarantined_for", {"events: duplicate event_id": 7, "events: <b>": 3})
     rows += metric(run, "ingest", "rows_out_of_range", {"events: later than the lateness": 4})
-    rows += metric(
-        run, "ingest", "coverage", {"jobs.title": 1.0, "jobs.industry": 0.08, "events.dwell_seconds": 0.85}
-    )
-    rows += metric(
-        run, "sessionize_chains", "chain_length", {"1": 700, "2": 300, "11+": 12, "3-5": 220, "6-10": 80}
-    )
-    rows += metric(run, "sessionize_chains", "chains", 1312) + metric(
-        run, "sessionize_chains", "chain_actions", 3500
-    )
+    rows += metric(run, "ingest", "coverage", {"jobs.title": 1.0, "jobs.industry": 0.08, "events.dwell_seconds": 0.85})
+    rows += metric(run, "sessionize_chains", "chain_length", {"1": 700, "2": 300, "11+": 12, "3-5": 220, "6-10": 80})
+    rows += metric(run, "sessionize_chains", "chains", 1312) + metric(run, "sessionize_chains", "chain_actions", 3500)
     for name, (graph, terms) in {
         "asked": (900, 900),
         "eligible": (5400, 90_000),
@@ -216,9 +208,7 @@ def build(root: Path) -> None:
     # a version that begins at the interval's end is not yet the job's title
     later = {"valid_from": SUNDAY + 2 * DAY, "date": date(2026, 1, 6), "title": "Head chef"}
     write(root, JOBS, [*jobs, {**jobs[0], **later}])
-    seekers = [
-        {"seeker_id": s, "external_id": f"seeker-{s}", **since, "titles": ["Nurse aide"]} for s in SEEKERS_WHY
-    ]
+    seekers = [{"seeker_id": s, "external_id": f"seeker-{s}", **since, "titles": ["Nurse aide"]} for s in SEEKERS_WHY]
     write(root, SEEKERS, seekers)
     ids = [{"kind": "seeker", "external_id": f"seeker-{s}", "entity_id": s} for s in SEEKERS_WHY]
     write(root, ENTITY_IDS, ids)
