@@ -1,0 +1,1 @@
+"""The segment graph: which seeker segments are hired into which job segments."""

@@ -1,0 +1,107 @@
+"""One suite for both graph engines; the GraphFrames half is skipped without its jar."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.errors import SettingsError, StageError
+from jobs.graph import engine as engines
+from jobs.graph.engine import GraphEngine, graph_engine, has_graphframes, verify_components
+from jobs.graph.igraph_engine import DriverGraph, IgraphEngine
+
+# Two blocks, each of three sources that all hire into three targets, joined by one edge; a chain; a hub.
+BLOCKS = [(s, 10 + t) for s in (1, 2, 3) for t in range(3)] + [(s, 20 + t) for s in (4, 5, 6) for t in range(3)]
+BRIDGE = [(3, 20)]
+CHAIN = [(7, 30), (8, 30), (8, 31), (9, 31)]
+HUB = [(40, 50 + t) for t in range(5)]
+# Ids beyond 32 bits, the least of its component: nothing may take them for positions.
+FAR = [(2**40, 2**40 + 1)]
+
+
+@pytest.fixture(params=["igraph", "graphframes"])
+def engine(request: pytest.FixtureRequest, spark: SparkSession) -> GraphEngine:
+    if request.param == "igraph":
+        return IgraphEngine()
+    if not has_graphframes(spark):
+        pytest.skip("GraphFrames' jar is not loaded: name it in GRAPHFRAMES_JARS")
+    from jobs.graph.graphframes_engine import GraphFramesEngine
+
+    return GraphFramesEngine()
+
+
+def table(spark: SparkSession, edges: list[tuple[int, int]]) -> DataFrame:
+    return spark.createDataFrame(edges, "src bigint, dst bigint")
+
+
+def groups(labels: DataFrame, name: str) -> dict[int, list[int]]:
+    members: dict[int, list[int]] = {}
+    for row in labels.collect():
+        members.setdefault(row[name], []).append(row["id"])
+    return {label: sorted(ids) for label, ids in members.items()}
+
+
+def test_answers(spark: SparkSession, engine: GraphEngine) -> None:
+    edges = table(spark, BLOCKS + BRIDGE + CHAIN + HUB + FAR).persist()
+    assert groups(engine.components(edges), "component") == {
+        1: [1, 2, 3, 4, 5, 6, 10, 11, 12, 20, 21, 22],
+        7: [7, 8, 9, 30, 31],
+        40: [40, 50, 51, 52, 53, 54],
+        2**40: [2**40, 2**40 + 1],
+    }
+    assert groups(engine.communities(edges), "community") == {
+        1: [1, 2, 3, 10, 11, 12],
+        4: [4, 5, 6, 20, 21, 22],  # one edge between the blocks does not make them one
+        7: [7, 8, 9, 30, 31],  # 8 hears 7 and 8 once each: the least
+        40: [40, 50, 51, 52, 53, 54],
+        2**40: [2**40, 2**40 + 1],
+    }
+    degrees = {r["id"]: r["degree"] for r in engine.degrees(edges).collect()}
+    assert (degrees[3], degrees[20], degrees[30], degrees[40], degrees[50]) == (4, 4, 2, 5, 1)
+    assert len(degrees) == 25
+    shared = {(r.a, r.b): r.n_shared for r in engine.shared_sources(edges, max_degree=4).collect()}
+    assert shared == {
+        (10, 11): 3, (10, 12): 3, (11, 12): 3,
+        (20, 21): 3, (20, 22): 3, (21, 22): 3,
+        (10, 20): 1, (11, 20): 1, (12, 20): 1,  # through 3, which has just four targets
+        (30, 31): 1,
+    }  # the hub has five and is left out  # fmt: skip
+    again = table(spark, [*reversed(FAR + HUB), *CHAIN, *BRIDGE, *reversed(BLOCKS)]).repartition(3)
+    assert groups(engine.communities(again), "community") == groups(engine.communities(edges), "community")
+
+
+def test_wrong_components_are_refused(spark: SparkSession) -> None:
+    edges = table(spark, CHAIN + FAR)
+    right = IgraphEngine().components(edges)
+    verify_components(edges, right, "graphframes")
+    cut = right.selectExpr("id", "IF(id = 9, 9, component) AS component")
+    with pytest.raises(StageError, match="expected every edge within one component"):
+        verify_components(edges, cut, "igraph")
+    with pytest.raises(StageError, match="expected every edge within one component"):
+        verify_components(edges, right.where("id <> 9"), "igraph")
+    merged = right.selectExpr("id", "7L AS component")
+    with pytest.raises(StageError, match="expected 2 of them, got 1"):
+        verify_components(edges, merged, "graphframes")
+
+
+def test_igraph_refuses_what_the_driver_should_not_hold(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "MAX_DRIVER_EDGES", 3)
+    assert len(DriverGraph.collect(table(spark, CHAIN[:3])).src) == 3
+    with pytest.raises(StageError, match="more than 3 edges"):
+        DriverGraph.collect(table(spark, CHAIN))
+
+
+def test_the_engine_is_chosen_by_name(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_ENGINE", "igraph")
+    assert graph_engine(spark).name == "igraph"
+    monkeypatch.setenv("GRAPH_ENGINE", "igrpah")
+    with pytest.raises(SettingsError, match="did you mean 'igraph'"):
+        graph_engine(spark)
+    for loaded, expected in ((True, "graphframes"), (False, "igraph")):
+        monkeypatch.setattr(engines, "has_graphframes", lambda spark, loaded=loaded: loaded)
+        for unsaid in ("auto", ""):
+            monkeypatch.setenv("GRAPH_ENGINE", unsaid)
+            assert graph_engine(spark).name == expected
+    monkeypatch.setenv("GRAPH_ENGINE", "graphframes")
+    with pytest.raises(SettingsError, match="GRAPHFRAMES_JARS"):
+        graph_engine(spark)
