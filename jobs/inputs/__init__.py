@@ -1,0 +1,1 @@
+"""From a board's own tables to the contract: mapping, reading, rules, ids and profile versions."""

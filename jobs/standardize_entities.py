@@ -1,0 +1,92 @@
+"""Turn what profiles and jobs say into terms: titles to occupations, values to ids.
+
+Reads the versions of `seekers` and `jobs` that this run restates (all of them where the taxonomy is new)
+and the run's taxonomy; adds to `term_dictionary`; rewrites the same dates of `seeker_terms` and
+`job_terms`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from jobs.intervals import Dates
+from jobs.lake import Lake
+from jobs.runs import Run
+from jobs.stage import run_stage, say
+from jobs.terms.dictionary import entity_terms, new_terms
+from jobs.terms.fields import job_fields, long_texts, seeker_fields
+from jobs.terms.lookup import surface_forms, text_terms
+from jobs.terms.version import taxonomy_version
+from schemas import JOB_TERMS, JOBS, SEEKER_TERMS, SEEKERS, TAXONOMY, TERM_DICTIONARY, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ENTITIES = {
+    "seeker": (SEEKERS, SEEKER_TERMS, seeker_fields),
+    "job": (JOBS, JOB_TERMS, job_fields),
+}
+END_OF_TIME = date(9999, 1, 1)
+
+
+def main(lake: Lake, run: Run) -> None:
+    version, options = taxonomy_version(lake, run), run.settings.standardize_entities
+    taxonomy = lake.read_or_empty(TAXONOMY, taxonomy_version=version)
+    dates = {entity: dates_to_write(lake, run, entity, version) for entity in ENTITIES}
+    longs = {
+        entity: long_texts(lake.read(table, dates[entity]), key_of(entity), fields()).persist()
+        for entity, (table, _, fields) in ENTITIES.items()
+    }
+    texts = reduce(lambda a, b: a.unionByName(b), [long.select("dictionary", "how", "text") for long in longs.values()])
+    forms = surface_forms(taxonomy, options.max_entities_a_surface, options.max_ngram)
+    terms = text_terms(texts.where("text IS NOT NULL").distinct(), forms, options.max_ngram).persist()
+    dictionary = stored_terms(lake, terms, taxonomy)
+    for entity, (_, table, _) in ENTITIES.items():
+        rows = entity_terms(longs[entity], terms, dictionary, key_of(entity))
+        rows = rows.withColumn("taxonomy_version", F.lit(version))
+        lake.replace(table, {"taxonomy_version": version, "date": dates[entity]}, rows)
+        record_coverage(lake, run, table, dates[entity], version)
+    for rows in (*longs.values(), terms):
+        rows.unpersist()
+
+
+def key_of(entity: str) -> tuple[str, ...]:
+    return (f"{entity}_id", "valid_from", "date")
+
+
+def dates_to_write(lake: Lake, run: Run, entity: str, version: str) -> Dates:
+    """The run's dates; every date where nothing was written under this taxonomy version yet."""
+    source, table, _ = ENTITIES[entity]
+    if lake.read_or_empty(table, taxonomy_version=version).isEmpty():
+        say(f"  {table.name}: taxonomy {version} is new: all versions are standardised")
+        return Dates(run.history_start, END_OF_TIME)
+    return run.restated(source)
+
+
+def stored_terms(lake: Lake, terms: DataFrame, taxonomy: DataFrame) -> DataFrame:
+    """The dictionary, after the terms that are new were added to it."""
+    new = new_terms(terms, lake.read_or_empty(TERM_DICTIONARY), taxonomy).persist()
+    lake.create(TERM_DICTIONARY)
+    if not new.isEmpty():
+        lake.merge_new(TERM_DICTIONARY, new)
+    new.unpersist()
+    return lake.read(TERM_DICTIONARY)
+
+
+def record_coverage(lake: Lake, run: Run, table: Table, dates: Dates, version: str) -> None:
+    """Versions written, and the share of them that has a term in each field."""
+    written = lake.read(table, dates, taxonomy_version=version)
+    names = [made.field for made in (seeker_fields() if table is SEEKER_TERMS else job_fields())]
+    shares = [F.avg(F.map_contains_key("terms", name).cast("double")).alias(name) for name in names]
+    row = written.agg(F.count(F.lit(1)).alias("_rows"), *shares).collect()[0]
+    run.record("rows_written", row["_rows"], table.name)
+    for name in names:
+        run.record("coverage", row[name], f"{table.name}.{name}")
+
+
+if __name__ == "__main__":
+    run_stage("standardize_entities", main)

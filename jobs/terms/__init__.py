@@ -1,0 +1,1 @@
+"""From free text to terms: normalising, n-gram lookup in a taxonomy, term ids."""
