@@ -1,0 +1,332 @@
+"""One small market, and what must be found in it. Statistical checks have wide margins and a fixed seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.inputs.check import check_report
+from jobs.inputs.mapping import load_mapping
+from jobs.marketplace import population, truth
+from jobs.marketplace.activity import BOT_VIEWS
+from jobs.marketplace.behaviour import with_affinity
+from jobs.marketplace.config import MarketConfig, MarketError
+from jobs.marketplace.dictionary import load_dictionary
+from jobs.marketplace.files import read_json
+from jobs.marketplace.market import simulate
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# Three times the usual dirt, so that each kind has rows in a market this small.
+CONFIG = MarketConfig(n_seekers=300, n_jobs=500, start=date(2026, 1, 1), days=20, seed=7, dirt=3.0)
+WORDS = load_dictionary()
+DEMO_MAPPING = Path(__file__).parents[3] / "examples/demo/mapping.toml"
+
+OWN_ACTIONS = ("shown", "opened", "bookmarked", "applied", "called", "messaged", "hidden")
+ANSWERS = ("cv_opened", "answered", "invited", "declined")
+
+
+class Market(NamedTuple):
+    spark: SparkSession
+    path: str
+
+    def table(self, name: str) -> DataFrame:
+        if name == "postings":
+            return self.spark.read.csv(f"{self.path}/{name}", header=True, escape='"')
+        return self.spark.read.parquet(f"{self.path}/{name}")
+
+    @property
+    def dirt(self) -> dict:
+        return read_json(self.spark, f"{self.path}/truth/dirt.json")
+
+
+def silent(text: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def market(spark, tmp_path_factory) -> Market:
+    path = str(tmp_path_factory.mktemp("market"))
+    simulate(spark, CONFIG, path, overwrite=False, say=silent)
+    return Market(spark, path)
+
+
+@pytest.fixture(scope="module")
+def clean(market) -> Iterator[DataFrame]:
+    """The activity without its dirt, as the truth has it."""
+    dirty = market.table("truth/dirt").where("table_name = 'activity' AND dirt != 'duplicate'")
+    rows = market.table("activity").join(dirty, F.col("activity_id") == F.col("key"), "left_anti")
+    rows = rows.dropDuplicates(["activity_id"]).coalesce(2).persist()
+    yield rows
+    rows.unpersist()
+
+
+@pytest.fixture(scope="module")
+def rated(market, clean) -> list[tuple]:
+    """(position, affinity, opened, applied) of every shown job."""
+    shown = clean.where(F.col("kind").isin("shown", "opened", "applied"))
+    keys = ["user_uuid", "posting_ref", "list_ref", "rank"]
+    shown = (
+        shown.where("list_ref IS NOT NULL")
+        .groupBy(*keys)
+        .agg(
+            F.min("at").alias("at"),
+            F.max((F.col("kind") == "opened").cast("int")).alias("opened"),
+            F.max((F.col("kind") == "applied").cast("int")).alias("applied"),
+        )
+    )
+    wants = market.table("truth/seeker_latent").select("user_uuid", "valid_from", F.col("latent").alias("want"))
+    held = shown.join(wants, "user_uuid").where("valid_from <= at")
+    held = held.groupBy(*keys, "opened", "applied").agg(F.max_by("want", "valid_from").alias("want"))
+    held = held.join(market.table("truth/job_latent"), "posting_ref")
+    affinity = F.call_function("vector_inner_product", "want", "latent")
+    return held.select("rank", affinity, "opened", "applied").collect()
+
+
+def test_a_market_that_is_there_stays_and_another_one_is_refused(market):
+    said: list[str] = []
+    before = read_json(market.spark, f"{market.path}/market.json")
+    assert simulate(market.spark, CONFIG, market.path, overwrite=False, say=said.append) == before
+    assert said == [f"market {CONFIG.hash} is in {market.path} already: nothing to do"]
+    other = dataclasses.replace(CONFIG, seed=8)
+    with pytest.raises(MarketError, match=f"expected market {other.hash}, found {CONFIG.hash}"):
+        simulate(market.spark, other, market.path, overwrite=False, say=said.append)
+
+
+def test_the_marker_counts_the_rows_and_nothing_else_is_left(market):
+    rows = read_json(market.spark, f"{market.path}/market.json")["rows"]
+    assert rows == {name: market.table(name).count() for name in rows}
+    assert min(rows.values()) > 0
+    with pytest.raises(Exception, match="PATH_NOT_FOUND"):
+        market.table("_scratch/jobs")
+
+
+def test_the_same_rows_whatever_the_number_of_partitions(market, tmp_path):
+    settings = {"spark.sql.leafNodeDefaultParallelism": "5", "spark.sql.shuffle.partitions": "3"}
+    for name, value in settings.items():
+        market.spark.conf.set(name, value)
+    try:
+        simulate(market.spark, CONFIG, str(tmp_path), overwrite=False, say=silent)
+    finally:
+        for name in settings:
+            market.spark.conf.unset(name)
+    again = Market(market.spark, str(tmp_path))
+    assert again.dirt == market.dirt
+    for name in ("activity", "users", "postings", "placements", "truth/seeker_latent", "truth/job_latent"):
+        assert _content(again.table(name)) == _content(market.table(name)), name
+
+
+def _content(table: DataFrame) -> tuple:
+    """Number of rows and a sum of hashes: the same for the same rows in any order."""
+    hashes = F.xxhash64(*sorted(table.columns)).cast("decimal(38,0)")
+    return tuple(table.agg(F.count("*"), F.sum(hashes)).first())
+
+
+def test_another_seed_gives_other_rows(spark):
+    ours = population.seekers(spark, CONFIG, WORDS)
+    others = population.seekers(spark, dataclasses.replace(CONFIG, seed=8), WORDS)
+    assert ours.join(others, "user_uuid").count() == 0
+    same = ours.alias("a").join(others.alias("b"), "seeker").where("a.occupation = b.occupation").count()
+    assert same < 0.1 * CONFIG.n_seekers  # a few by chance
+
+
+def test_the_counts_of_dirty_activity_are_exact(market):
+    activity, counts = market.table("activity"), market.dirt["activity"]
+    jobs = market.table("truth/jobs").select("posting_ref")
+    found = {
+        "null_seeker": activity.where("user_uuid IS NULL").count(),
+        "unknown_action": activity.where(~F.col("kind").isin(*OWN_ACTIONS, *ANSWERS)).count(),
+        "end_before_start": activity.where("until < at").count(),
+        "unknown_job": activity.join(jobs, "posting_ref", "left_anti").count(),
+        "future_date": activity.where("at > received_at + INTERVAL 1 DAY").count(),
+        "duplicate": activity.count() - activity.select("activity_id").distinct().count(),
+    }
+    assert {kind: entry["rows"] for kind, entry in counts.items()} == found
+    assert min(found.values()) > 0
+    by_day = activity.where("user_uuid IS NULL").groupBy("received_on").count().collect()
+    assert counts["null_seeker"]["by_day"] == {str(day): n for day, n in by_day}
+
+
+def test_a_duplicate_is_the_whole_row_again(market):
+    activity = market.table("activity")
+    n_distinct = activity.distinct().count()
+    assert activity.count() - n_distinct == market.dirt["activity"]["duplicate"]["rows"]
+
+
+def test_the_counts_of_dirty_postings_are_exact_and_nobody_acts_on_them(market):
+    postings, counts = market.table("postings"), market.dirt["postings"]
+    bad_salary = postings.where("pay_from IS NOT NULL AND try_cast(pay_from AS double) IS NULL")
+    bad_time = postings.where("try_cast(opened_at AS timestamp) IS NULL")
+    assert counts["bad_salary"]["rows"] == bad_salary.count() > 0
+    assert counts["bad_time"]["rows"] == bad_time.count() > 0
+    dirty = bad_salary.unionByName(bad_time).select("posting_ref").distinct()
+    assert market.table("activity").join(dirty, "posting_ref").count() == 0
+
+
+def test_late_rows_and_bots_are_counted(market, clean):
+    counts = market.dirt
+    lateness = F.datediff(F.to_date("received_at"), F.to_date("at"))
+    late = {str(days): n for days, n in clean.groupBy(lateness).count().collect() if days > 0}
+    assert counts["late"] == late
+    assert late["1"] > late["2"] > 0  # mostly a day
+    assert sum(n for days, n in late.items() if int(days) > 3) > 0  # some later than most readers wait
+    bots = market.table("truth/bots")
+    views = (
+        clean.join(bots, "user_uuid")
+        .groupBy("user_uuid")
+        .agg(F.count("*").alias("n"), (F.max(F.unix_timestamp("at")) - F.min(F.unix_timestamp("at"))).alias("seconds"))
+    )
+    assert counts["bots"] == {"seekers": bots.count(), "rows": clean.join(bots, "user_uuid").count()}
+    for row in views.collect():
+        assert BOT_VIEWS / 3 < row["n"] <= BOT_VIEWS
+        assert row["seconds"] < 1800
+
+
+def test_clean_rows_are_of_jobs_open_then_and_answers_come_after_the_application(market, clean):
+    jobs = market.table("truth/jobs").select("posting_ref", "posted_at", "closed_at")
+    own = clean.where("side = 'candidate'")
+    assert own.join(jobs, "posting_ref").where("at >= posted_at AND at < closed_at").count() == own.count()
+    applied = clean.where("kind = 'applied'").select("user_uuid", "posting_ref", F.col("at").alias("applied_at"))
+    assert applied.count() == applied.select("user_uuid", "posting_ref").distinct().count()
+    answers = clean.where(F.col("kind").isin(*ANSWERS))
+    after = answers.join(applied, ["user_uuid", "posting_ref"]).where("at > applied_at")
+    assert after.count() == answers.count() > 0
+    hires = market.table("placements").join(applied, ["user_uuid", "posting_ref"])
+    assert hires.where("agreed_at > applied_at").count() == market.table("placements").count() > 0
+
+
+def test_a_list_has_positions_from_one_without_gap_or_repeat(clean):
+    shown = clean.where("kind = 'shown'")
+    lists = shown.groupBy("list_ref").agg(
+        F.count("*").alias("n"), F.countDistinct("posting_ref").alias("jobs"),
+        F.countDistinct("rank").alias("ranks"), F.min("rank").alias("low"), F.max("rank").alias("high"),
+    )  # fmt: skip
+    assert lists.where("n != jobs OR n != ranks OR low != 1 OR high != n").count() == 0
+    assert shown.count() > 10 * clean.where("kind = 'applied'").count()
+
+
+def test_seekers_come_in_bursts_and_some_cross_midnight_or_have_no_profile(market, clean):
+    shown = clean.where("kind = 'shown'")
+    days = shown.groupBy("user_uuid").agg(
+        F.countDistinct(F.to_date("at")).alias("active"),
+        F.datediff(F.max(F.to_date("at")), F.min(F.to_date("at"))).alias("span"),
+    )
+    assert days.where("span >= 2 * active").count() > 0.1 * CONFIG.n_seekers  # gone in between, and back
+    assert shown.where("hour(at) = 0").count() > 0
+    without = shown.select("user_uuid").distinct().join(market.table("users"), "user_uuid", "left_anti")
+    assert 0 < without.count() < 0.15 * CONFIG.n_seekers
+    wants = market.table("truth/seeker_latent").groupBy("user_uuid").agg(F.countDistinct("latent").alias("n"))
+    assert wants.where("n > 1").count() > 0.1 * CONFIG.n_seekers  # want something else later
+
+
+def test_position_and_affinity_both_decide_on_a_view(rated):
+    position, affinity, opened, applied = (np.array(column, dtype=float) for column in zip(*rated, strict=True))
+    low, high = np.quantile(affinity, [1 / 3, 2 / 3])
+    suits = affinity > high
+    first, late = suits & (position <= 2), suits & (position >= 8)
+    assert opened[first].mean() > 1.5 * opened[late].mean()  # the same affinity, further down
+    assert opened[suits].mean() > 3 * opened[affinity < low].mean()
+    assert applied[suits].mean() > 4 * applied[affinity < low].mean()
+
+
+def test_the_oracle_ranks_what_was_applied_for_far_above_chance(market, clean):
+    applied = clean.where("kind = 'applied'")
+    wants = market.table("truth/seeker_latent").select("user_uuid", "valid_from", F.col("latent").alias("want"))
+    cases = applied.join(wants, "user_uuid").where("valid_from <= at")
+    cases = cases.groupBy("activity_id", "posting_ref", "at").agg(F.max_by("want", "valid_from").alias("want"))
+    jobs = market.table("truth/job_latent").join(market.table("truth/jobs"), "posting_ref").toPandas()
+    vectors = np.stack(jobs["latent"])
+    above = []
+    for case in cases.collect():
+        is_open = ((jobs["posted_at"] <= case["at"]) & (jobs["closed_at"] > case["at"])).to_numpy()
+        scores = vectors @ np.array(case["want"])
+        own = scores[(jobs["posting_ref"] == case["posting_ref"]).to_numpy()][0]
+        above.append((scores[is_open] > own).mean())
+    assert len(above) > 300
+    assert np.mean(above) < 0.1  # chance is 0.5
+    assert np.mean(above) > 0.005  # and yet no list of one
+
+
+def test_hires_are_of_planted_pairs(market, clean):
+    hires = market.table("placements").dropDuplicates(["user_uuid", "posting_ref"])
+    seekers = market.table("truth/seekers").selectExpr(
+        "user_uuid", "occupation AS seeker_occupation", "seniority AS seeker_seniority"
+    )
+    jobs = market.table("truth/jobs").selectExpr(
+        "posting_ref", "occupation AS job_occupation", "seniority AS job_seniority"
+    )
+    pairs = market.table("truth/hire_pairs")
+    keys = ["seeker_occupation", "seeker_seniority", "job_occupation", "job_seniority"]
+
+    def kinds(rows: DataFrame) -> dict:
+        named = (
+            rows.select("user_uuid", "posting_ref")
+            .join(seekers, "user_uuid")
+            .join(jobs, "posting_ref")
+            .join(pairs, keys, "left")
+        )
+        return dict(named.groupBy(F.coalesce("kind", F.lit("else"))).count().collect())
+
+    applied = kinds(clean.where("kind = 'applied'"))
+    hired = kinds(hires)
+    assert hired["same"] + hired["move"] > 0.9 * sum(hired.values())
+    assert hired["move"] > 5  # people change occupation
+    assert applied["dream"] > 10
+    assert "dream" not in hired
+
+
+def test_affinity_is_the_inner_product_of_the_written_latents(market):
+    spark = market.spark
+    works, places = population.works(spark, WORDS), population.places(spark, WORDS)
+    bursts = population.bursts(population.seekers(spark, CONFIG, WORDS).where("seeker < 15"), CONFIG, WORDS)
+    wants = bursts.where("burst = 0")
+    jobs = population.jobs(spark, CONFIG, WORDS).where("job < 40")
+    renamed = {"seniority": "job_seniority", "region": "job_region", "work": "job_work"}
+    pairs = wants.select("user_uuid", "wanted_work", "wanted_seniority", "wanted_region").crossJoin(
+        jobs.withColumnsRenamed(renamed).select("posting_ref", *renamed.values(), "is_remote", "appeal")
+    )
+    rated = with_affinity(pairs, works, places)
+    latents = truth.seeker_latents(wants, works, places, CONFIG).select("user_uuid", F.col("latent").alias("s"))
+    rated = rated.join(latents, "user_uuid").join(truth.job_latents(jobs, works, places), "posting_ref")
+    product = F.call_function("vector_inner_product", "s", "latent")
+    worst, n, remote, size = rated.agg(
+        F.max(F.abs(product - F.col("affinity"))), F.count("*"), F.max("is_remote"), F.max(F.size("s"))
+    ).first()
+    assert (n, remote, size) == (600, True, 47)  # remote jobs have no region: among them
+    assert worst < 1e-4
+
+
+def test_the_demos_mapping_takes_all_but_the_dirt(market):
+    mapping = load_mapping(DEMO_MAPPING, {"DEMO_MARKET": market.path})
+    report = check_report(market.spark, mapping, datetime(2099, 1, 1, tzinfo=UTC), "demo")
+    refused: dict[str, dict[str, int]] = {}
+    for line in report.splitlines():
+        if heading := re.match(r"(\w+) \(from ", line):
+            table = heading[1]
+            refused[table] = {}
+        if counted := re.match(r" +([\d,]+) quarantined: (.+)", line):
+            refused[table][counted[2]] = int(counted[1].replace(",", ""))
+    counts = {kind: entry["rows"] for table in ("activity", "postings") for kind, entry in market.dirt[table].items()}
+    assert refused["events"] == {
+        "null key: seeker_id": counts["null_seeker"],
+        "unknown action": counts["unknown_action"],
+        "end before start": counts["end_before_start"],
+        "unknown job": counts["unknown_job"],
+        "date in the future": counts["future_date"],
+        "duplicate event id": counts["duplicate"],
+    }
+    # A time that cannot be read is the start of the version, or of the posting where that was revised later.
+    bad_time = refused["jobs"].pop("bad type: valid_from") + refused["jobs"].pop("bad type: posted_ts", 0)
+    assert bad_time == counts["bad_time"]
+    assert refused["jobs"] == {"bad type: salary_min": counts["bad_salary"]}
+    assert refused["seekers"] == refused["hires"] == refused["taxonomy"] == {}
+    assert "An ingest of this would go through." in report
