@@ -58,12 +58,14 @@ def main(lake: Lake, run: Run) -> None:
     for table in ENTITIES:
         write_entities(lake, mapping, window, table, good.get(table), judged.get(table), ids)
     write_dated(lake, mapping, window, good, ids)
-    for rows in judged.values():
-        rows.unpersist()
 
 
 def judge_all(lake: Lake, mapping: Mapping, window: Window) -> tuple[dict[str, DataFrame], dict[str, Tally]]:
-    """The run's rows of every mapped table, judged and kept, and their counts."""
+    """The run's rows of every mapped table, judged and kept, and their counts.
+
+    A local checkpoint keeps them: Spark would compute a cached table anew after each write to a table of the lake
+    that it was made of, and a source that has changed meanwhile would then give other rows than were counted.
+    """
     judged: dict[str, DataFrame] = {}
     tallies: dict[str, Tally] = {}
     for table in ("jobs", "seekers", "taxonomy", "hires", "events"):
@@ -72,7 +74,7 @@ def judge_all(lake: Lake, mapping: Mapping, window: Window) -> tuple[dict[str, D
         jobs = known_jobs(lake, mapping, window, judged.get("jobs")) if table in ("hires", "events") else None
         stored = stored_hires(lake, window) if table == "hires" else None
         placed = placed_rows(lake.spark, mapping, table, window)
-        judged[table] = judge(placed, table, window, jobs, stored).persist()
+        judged[table] = judge(placed, table, window, jobs, stored).localCheckpoint()
         tallies[table] = tally(judged[table], placed, table)
         say(f"  {table}: {tallies[table].rows_in:,} rows in, {tallies[table].accepted:,} accepted")
     return judged, tallies

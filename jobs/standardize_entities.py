@@ -38,20 +38,18 @@ def main(lake: Lake, run: Run) -> None:
     taxonomy = lake.read_or_empty(TAXONOMY, taxonomy_version=version)
     dates = {entity: dates_to_write(lake, run, entity, version) for entity in ENTITIES}
     longs = {
-        entity: long_texts(lake.read(table, dates[entity]), key_of(entity), fields()).persist()
+        entity: long_texts(lake.read(table, dates[entity]), key_of(entity), fields()).localCheckpoint()
         for entity, (table, _, fields) in ENTITIES.items()
     }
     texts = reduce(lambda a, b: a.unionByName(b), [long.select("dictionary", "how", "text") for long in longs.values()])
     forms = surface_forms(taxonomy, options.max_entities_a_surface, options.max_ngram)
-    terms = text_terms(texts.where("text IS NOT NULL").distinct(), forms, options.max_ngram).persist()
+    terms = text_terms(texts.where("text IS NOT NULL").distinct(), forms, options.max_ngram).localCheckpoint()
     dictionary = stored_terms(lake, terms, taxonomy)
     for entity, (_, table, _) in ENTITIES.items():
         rows = entity_terms(longs[entity], terms, dictionary, key_of(entity))
         rows = rows.withColumn("taxonomy_version", F.lit(version))
         lake.replace(table, {"taxonomy_version": version, "date": dates[entity]}, rows)
         record_coverage(lake, run, table, dates[entity], version)
-    for rows in (*longs.values(), terms):
-        rows.unpersist()
 
 
 def key_of(entity: str) -> tuple[str, ...]:
@@ -69,11 +67,10 @@ def dates_to_write(lake: Lake, run: Run, entity: str, version: str) -> Dates:
 
 def stored_terms(lake: Lake, terms: DataFrame, taxonomy: DataFrame) -> DataFrame:
     """The dictionary, after the terms that are new were added to it."""
-    new = new_terms(terms, lake.read_or_empty(TERM_DICTIONARY), taxonomy).persist()
+    new = new_terms(terms, lake.read_or_empty(TERM_DICTIONARY), taxonomy).localCheckpoint()
     lake.create(TERM_DICTIONARY)
     if not new.isEmpty():
         lake.merge_new(TERM_DICTIONARY, new)
-    new.unpersist()
     return lake.read(TERM_DICTIONARY)
 
 

@@ -94,7 +94,7 @@ def abilities(tallies: dict[str, Tally], facts: dict[str, int]) -> list[str]:
     clicks = sum(facts.get(action, 0) for action in ("view", "save", "apply", "call", "message"))
     applies = sum(facts.get(action, 0) for action in ("apply", "call", "message"))
     hires, promoted = tallies.get("hires", Tally()).accepted, facts.get("promoted", 0)
-    profiles = "" if has("seekers") else "profiles: a seeker without one gets neither terms nor links"
+    profiles = "" if has("seekers") else "profiles"
     lists = bool(facts.get("impression")) and has("events", "list_position")
 
     def lacks(column: str) -> str:

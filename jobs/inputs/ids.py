@@ -38,8 +38,8 @@ def new_ids(externals: DataFrame, stored: DataFrame, hash_of: Hash = id_hash) ->
     taken = stored.select("kind", "entity_id")
     found: DataFrame | None = None
     for salt in range(MAX_SALT):
-        # kept until the session ends: asked twice, whether any is lost and which are won
-        tried = _tried(pending, taken, hash_of, salt).persist()
+        # asked twice: whether any is lost, and which are won
+        tried = _tried(pending, taken, hash_of, salt).localCheckpoint()
         won = tried.where("_won").drop("_won")
         found = won if found is None else found.union(won)
         pending = tried.where("NOT _won").select("kind", "external_id")

@@ -66,7 +66,8 @@ def mapping(folder, share):
         "seekers": [{"source": "people", "kind": "snapshot", "input": "people",
                      "columns": {"seeker_id": "id", "titles": "array(title)"}}],
         "events": [{"source": "activity", "input": "activity", "arrived": "arrived",
-                    "columns": {"event_id": "id", "seeker_id": "who", "job_id": "job", "action": "kind", "event_ts": "at"}}],
+                    "columns": {"event_id": "id", "seeker_id": "who", "job_id": "job", "action": "kind",
+                                "event_ts": "at"}}],
         "hires": [{"source": "applies", "query": "SELECT * FROM activity WHERE kind = 'apply'", "stands_for": "apply",
                    "columns": {"seeker_id": "who", "job_id": "job", "hired_ts": "at", "weight": "0.1"}}],
         "taxonomy": [{"source": "words", "input": "words",
@@ -110,9 +111,8 @@ def test_days_are_taken_in_once_each_and_in_any_order(lake, board):
     external = {r["entity_id"]: r["external_id"] for r in lake.read(ENTITY_IDS).collect()}
     assert sorted(external.values()) == ["j1", "j2", "s1", "s2", "s9"]
     assert rows(lake, EVENTS, "event_id") == [("e1",), ("e2",)]
-    assert [(external[s], external[j], *rest) for s, j, *rest in rows(lake, HIRES, "seeker_id", "job_id", "source", "weight")] == [
-        ("s9", "j2", "apply", 0.1)
-    ]  # fmt: skip
+    (seeker, job, *rest) = rows(lake, HIRES, "seeker_id", "job_id", "source", "weight")[0]
+    assert (external[seeker], external[job], *rest) == ("s9", "j2", "apply", 0.1)
     history_start = datetime(2026, 1, 1)
     assert rows(lake, SEEKERS, "external_id", "valid_from", "is_backdated") == [
         ("s1", history_start, True), ("s2", history_start, True)
@@ -162,7 +162,7 @@ def test_a_check_says_what_there_is_and_writes_nothing(spark, board):
         "             1 quarantined: unknown action",
         "        100.0% event_id",
         "hires (from applies; stand-in for confirmed hires: apply)",
-        "yes   segment graph, graph channel (from 1 hires), without profiles: a seeker without one gets neither terms nor links",
+        "yes   segment graph, graph channel (from 1 hires), without profiles",
         "no    skills as terms: the board has no jobs.skills",
         "no    position lift: the board has no impressions with list positions",
         "An ingest would stop: events: 1 of 6 rows are quarantined",

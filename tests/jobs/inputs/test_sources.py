@@ -91,9 +91,18 @@ def test_only_the_windows_days_are_read(spark, board):
         ("events", EVENT, {"query": "SELECT whoo FROM views"}, "events source 'own': query: "),
         ("events", EVENT, {"input": "absent"}, "input 'absent': cannot read"),
         # a number is no time before someone says whether of seconds or milliseconds
-        ("jobs", {"job_id": "id", "valid_from": "loaded"}, {"input": "postings"}, "expected timestamp, the expression gives bigint"),
-        ("jobs", {"job_id": "id", "skills": "id"}, {"input": "postings"}, "expected array<string>, the expression gives bigint"),
-        ("jobs", {"job_id": "id", "title": "array('a')"}, {"input": "postings"}, "expected string, the expression gives array<string>"),
+        (
+            "jobs", {"job_id": "id", "valid_from": "loaded"}, {"input": "postings"},
+            "expected timestamp, the expression gives bigint",
+        ),
+        (
+            "jobs", {"job_id": "id", "skills": "id"}, {"input": "postings"},
+            "expected array<string>, the expression gives bigint",
+        ),
+        (
+            "jobs", {"job_id": "id", "title": "array('a')"}, {"input": "postings"},
+            "expected string, the expression gives array<string>",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named_with_the_nearest_column(spark, board, table, columns, source, message):

@@ -1,0 +1,158 @@
+"""What users rely on, done to a whole pipeline: published runs are exact, eligible, explained, and stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.errors import RunError, StageError
+from jobs.intervals import Interval
+from jobs.runs import is_published
+from schemas import (
+    BEHAVIOR_CHAINS,
+    CANDIDATES,
+    CHANNEL_CANDIDATES,
+    EVENTS,
+    JOB_TERMS,
+    JOBS,
+    MODELS,
+    QUARANTINE,
+    RUN_METRICS,
+    RUNS,
+    SEEKERS,
+    SEGMENT_LINKS,
+)
+from tests.e2e.conftest import FIRST, SECOND, TRAINED
+
+# the first test of the session takes the market through the whole pipeline
+pytestmark = pytest.mark.timeout(2400)
+
+DAILY, TRAINING = "candidates_daily", "training_weekly"
+RUN_1, RUN_2 = "candidates_daily-20260118-20260119-1", "candidates_daily-20260119-20260120-1"
+TRAINING_RUN = "training_weekly-20260111-20260118-1"
+
+
+def figures(pipeline, run_id: str, stage: str) -> dict[tuple[str, str], float]:
+    rows = pipeline.lake.read(RUN_METRICS, run_id=run_id, stage=stage).collect()
+    return {(row.metric, row.label): row.value for row in rows}
+
+
+def content(frame, *without: str) -> tuple[int, int]:
+    """How many rows, and a hash of them all whatever their order."""
+    columns = sorted(set(frame.columns) - set(without))
+    text = F.xxhash64(F.to_json(F.struct(*[F.col(name) for name in columns])))
+    row = frame.agg(F.count("*").alias("n"), F.sum(text.cast("decimal(38,0)")).alias("hash")).first()
+    return row.n, int(row.hash or 0)
+
+
+def test_every_stage_leaves_rows(pipeline):
+    lake = pipeline.lake
+    for table in (SEEKERS, JOBS, EVENTS, JOB_TERMS, BEHAVIOR_CHAINS, SEGMENT_LINKS, QUARANTINE):
+        assert not lake.read(table).isEmpty(), table.name
+    models = {(row.model_name, row.event) for row in lake.read(MODELS).collect()}
+    assert models == {
+        (name, event) for name in ("segment_graph", "job_embeddings") for event in ("trained", "promoted")
+    }
+    used = {row.run_id: row.models for row in lake.read(RUNS).where("event = 'published'").collect()}
+    assert used[RUN_1] == {"segment_graph": TRAINING_RUN, "job_embeddings": TRAINING_RUN}
+
+
+def test_what_comes_in_is_accepted_or_quarantined(pipeline):
+    for run_id in (TRAINING_RUN, RUN_1):
+        ingest = figures(pipeline, run_id, "ingest")
+        tables = {label for metric, label in ingest if metric == "rows_in"}
+        assert "events" in tables
+        for table in tables:
+            assert ingest["rows_in", table] == ingest["rows_accepted", table] + ingest["rows_quarantined", table]
+
+
+def test_the_answers_are_exact_eligible_and_explained(pipeline):
+    assert figures(pipeline, RUN_2, "retrieve_candidates")["checked_recall", ""] == 1.0
+    assert figures(pipeline, RUN_2, "publish")["violations", ""] == 0
+    each = pipeline.lake.read(CANDIDATES, run_id=RUN_2).select("flow", F.explode("candidates").alias("c"))
+    assert each.where("size(c.why) = 0 OR c.external_job_id IS NULL").isEmpty()
+    channels = {row.channel for row in each.select(F.explode("c.why.channel").alias("channel")).distinct().collect()}
+    assert channels == {"graph", "click_chain", "apply_chain", "terms", "popular"}
+    found = pipeline.lake.read(CHANNEL_CANDIDATES, run_id=RUN_2)
+    assert found.where("returned <> least(asked, eligible) OR returned <> size(candidates)").isEmpty()
+
+
+def test_learning_beats_popularity_and_chance_and_loses_to_the_truth(pipeline):
+    recall = {
+        label: value
+        for (metric, label), value in figures(pipeline, TRAINING_RUN, "evaluate_retrieval").items()
+        if metric == "recall@50"
+    }
+    assert recall["oracle"] > recall["blend"] > recall["popular_global"] > recall["random"]
+
+
+def test_a_day_run_again_gives_the_same(pipeline):
+    """The whole DAG again: a new attempt, the same tables and candidates."""
+    lake = pipeline.lake
+    tables = (EVENTS, SEEKERS, JOBS, JOB_TERMS, BEHAVIOR_CHAINS)
+    before = {table.name: content(lake.read(table)) for table in tables}
+    first = content(lake.read(CANDIDATES, run_id=RUN_2), "run_id")
+    again = pipeline.run(DAILY, SECOND)
+    assert again.attempt == 2
+    assert content(lake.read(CANDIDATES, run_id=again.run_id), "run_id") == first
+    assert {table.name: content(lake.read(table)) for table in tables} == before
+    assert content(lake.read(CANDIDATES, run_id=RUN_2), "run_id") == first  # the published attempt was not touched
+
+
+def test_an_older_day_after_a_newer_one_changes_nothing_newer(pipeline):
+    lake = pipeline.lake
+    before, seen = content(lake.current(CANDIDATES)), content(lake.read(EVENTS))
+    older = pipeline.run(DAILY, FIRST)
+    assert older.attempt == 2
+    assert content(lake.current(CANDIDATES)) == before
+    assert content(lake.read(EVENTS)) == seen
+    assert content(lake.read(CANDIDATES, run_id=older.run_id), "run_id") == content(
+        lake.read(CANDIDATES, run_id=RUN_1), "run_id"
+    )
+
+
+def test_a_backfill_before_the_models_training_is_refused_until_asked_for(pipeline):
+    with pytest.raises(RunError, match="no promoted segment_graph has trained_until at or before 2026-01-08"):
+        pipeline.open(DAILY, ("2026-01-07", "2026-01-08"))
+
+
+def test_one_ineligible_candidate_stops_the_publish(pipeline):
+    """A candidate that closed long ago is slipped in after blending: the attempt fails, readers see nothing of it."""
+    lake, third = pipeline.lake, ("2026-01-20", "2026-01-21")
+    before = content(lake.current(CANDIDATES))
+    run = pipeline.open(DAILY, third)
+    for name in ("ingest", "standardize_entities", "sessionize_chains", "build_index", "retrieve_candidates"):
+        pipeline.stage(name, DAILY, third)
+    pipeline.stage("blend_candidates", DAILY, third)
+    closed = lake.read(JOBS).where("closed_ts < '2026-01-20'").select("job_id", "external_id").first()
+    bad = F.struct(
+        F.lit(closed.job_id).alias("job_id"),
+        F.lit(closed.external_id).alias("external_job_id"),
+        F.lit(0.1).cast("double").alias("score"),
+        F.expr("cast(array() as array<struct<channel:string,rank:int,evidence_id:bigint>>)").alias("why"),
+    )
+    rows = lake.read(CANDIDATES, run_id=run.run_id).localCheckpoint()
+    lake.replace(CANDIDATES, {"run_id": run.run_id}, rows.withColumn("candidates", F.array_append("candidates", bad))
+                 .withColumn("asked", F.lit(1_000)).withColumn("returned", F.size("candidates")))  # fmt: skip
+    with pytest.raises(StageError, match=r"is not published, its candidates break their rules: [\d,]+ not open"):
+        pipeline.stage("publish", DAILY, third)
+    assert content(lake.current(CANDIDATES)) == before
+    with pytest.raises(RunError, match="is failed and never written again"):
+        pipeline.stage("publish", DAILY, third)
+
+
+def test_a_day_without_anyone_is_a_run_with_empty_outputs(pipeline, capsys):
+    """Long after the market ended: no events, no active seeker; the run publishes nothing and says so."""
+    empty = ("2026-03-20", "2026-03-21")
+    run = pipeline.run(DAILY, empty)
+    assert pipeline.lake.read(CANDIDATES, run_id=run.run_id).isEmpty()
+    assert "no seeker was active" in capsys.readouterr().out
+    assert is_published(pipeline.lake.root, DAILY, Interval.parse(*empty)) == run.run_id
+
+
+def test_training_again_leaves_the_same_model(pipeline):
+    again = pipeline.run(TRAINING, TRAINED)
+    rows = [row.asDict() for row in pipeline.lake.read(MODELS).where("event = 'trained'").collect()]
+    prints = {(row["model_name"], row["model_version"]): row["fingerprint"] for row in rows}
+    for name in ("segment_graph", "job_embeddings"):
+        assert prints[name, again.run_id] == prints[name, TRAINING_RUN]
