@@ -83,7 +83,8 @@ def test_learning_beats_popularity_and_chance_and_loses_to_the_truth(pipeline):
         for (metric, label), value in figures(pipeline, TRAINING_RUN, "evaluate_retrieval").items()
         if metric == "recall@50"
     }
-    assert recall["oracle"] > recall["blend"] > recall["popular_global"] > recall["random"]
+    # 41 cases: too few to tell popularity from chance, which is not what is claimed
+    assert recall["oracle"] > recall["blend"] > max(recall["popular_global"], recall["random"])
 
 
 def test_a_day_run_again_gives_the_same(pipeline):
