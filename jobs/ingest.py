@@ -26,7 +26,7 @@ from jobs.inputs.ids import new_ids
 from jobs.inputs.judging import Tally, above_share, judge, placed_rows, tally
 from jobs.inputs.mapping import Mapping, load_mapping
 from jobs.inputs.parsing import check_sql
-from jobs.inputs.rows import entity_rows, event_rows, hire_rows, taxonomy_content_version, taxonomy_rows
+from jobs.inputs.rows import entity_rows, event_rows, hire_rows, taxonomy_content_version, taxonomy_rows, with_defaults
 from jobs.inputs.versions import history_versions, snapshot_versions
 from jobs.inputs.window import Window, window_of
 from jobs.intervals import DAY, Dates, parse_instant
@@ -52,6 +52,7 @@ def main(lake: Lake, run: Run) -> None:
     record(run, tallies)
     write_quarantine(lake, run, {t: rows for t, rows in judged.items() if tallies[t].quarantined})
     refuse_too_many(mapping, tallies)
+    refuse_nothing(mapping, window, tallies)
     good = {table: accepted(rows) for table, rows in judged.items()}
     ids = stored_ids(lake, good)
     write_taxonomy(lake, run, good.get("taxonomy"))
@@ -134,6 +135,12 @@ def refuse_too_many(mapping: Mapping, tallies: dict[str, Tally]) -> None:
     refusal = above_share(tallies, mapping.board.max_quarantined_share)
     if refusal is not None:
         raise StageError(f"{refusal}; the rows are in the table quarantine")
+
+
+def refuse_nothing(mapping: Mapping, window: Window, tallies: dict[str, Tally]) -> None:
+    """StageError for a history without jobs, and for an empty snapshot: it would close every job."""
+    if window.is_history and "jobs" in tallies and not tallies["jobs"].accepted:
+        raise StageError("jobs: no row is accepted: expected the board's jobs, there is nothing to retrieve")
     for table in ENTITIES:
         if table in tallies and mapping.kind_of(table) == "snapshot" and not tallies[table].accepted:
             raise StageError(f"{table}: the snapshot is empty: expected the board's whole table")
@@ -180,6 +187,7 @@ def write_entities(
     lake.create(schema)
     if good is None or judged is None:
         return
+    good = with_defaults(good)
     if mapping.kind_of(table) == "history":
         lake.replace(schema, {"date": window.dates}, entity_rows(history_versions(good), ids, entity))
         return

@@ -1,8 +1,7 @@
 """Turn what profiles and jobs say into terms: titles to occupations, values to ids.
 
-Reads the versions of `seekers` and `jobs` that this run restates (all of them where the taxonomy is new)
-and the run's taxonomy; adds to `term_dictionary`; rewrites the same dates of `seeker_terms` and
-`job_terms`.
+Reads the run's taxonomy and the versions of `seekers` and `jobs` that this run restates (all of them where the
+taxonomy is new to some); adds to `term_dictionary`; rewrites the same dates of `seeker_terms` and `job_terms`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from jobs.lake import Lake
 from jobs.runs import Run
 from jobs.stage import run_stage, say
 from jobs.terms.dictionary import entity_terms, new_terms
-from jobs.terms.fields import job_fields, long_texts, seeker_fields
+from jobs.terms.fields import check_fields, job_fields, long_texts, seeker_fields
 from jobs.terms.lookup import surface_forms, text_terms
 from jobs.terms.version import taxonomy_version
 from schemas import JOB_TERMS, JOBS, SEEKER_TERMS, SEEKERS, TAXONOMY, TERM_DICTIONARY, Table
@@ -36,6 +35,7 @@ END_OF_TIME = date(9999, 1, 1)
 def main(lake: Lake, run: Run) -> None:
     version, options = taxonomy_version(lake, run), run.settings.standardize_entities
     taxonomy = lake.read_or_empty(TAXONOMY, taxonomy_version=version)
+    check_fields(row["field"] for row in taxonomy.select("field").distinct().collect())
     dates = {entity: dates_to_write(lake, run, entity, version) for entity in ENTITIES}
     longs = {
         entity: long_texts(lake.read(table, dates[entity]), key_of(entity), fields()).localCheckpoint()
@@ -57,12 +57,17 @@ def key_of(entity: str) -> tuple[str, ...]:
 
 
 def dates_to_write(lake: Lake, run: Run, entity: str, version: str) -> Dates:
-    """The run's dates; every date where nothing was written under this taxonomy version yet."""
+    """The run's dates; every date where some other date has versions without terms under this taxonomy."""
     source, table, _ = ENTITIES[entity]
-    if lake.read_or_empty(table, taxonomy_version=version).isEmpty():
-        say(f"  {table.name}: taxonomy {version} is new: all versions are standardised")
-        return Dates(run.history_start, END_OF_TIME)
-    return run.restated(source)
+    restated = run.restated(source)
+    there = lake.read(source).select("date").distinct()
+    written = lake.read_or_empty(table, taxonomy_version=version).select("date").distinct()
+    lacking = there.join(written, "date", "left_anti")
+    others = lacking.where((F.col("date") < F.lit(restated.first)) | (F.col("date") >= F.lit(restated.end)))
+    if others.isEmpty():
+        return restated
+    say(f"  {table.name}: taxonomy {version} is new to some dates: all versions are standardised")
+    return Dates(run.history_start, END_OF_TIME)
 
 
 def stored_terms(lake: Lake, terms: DataFrame, taxonomy: DataFrame) -> DataFrame:

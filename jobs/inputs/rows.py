@@ -19,9 +19,13 @@ CONFIRMED = "confirmed"
 def entity_rows(versions: DataFrame, ids: DataFrame, entity: str) -> DataFrame:
     """Rows of `seekers` or `jobs`: the board's id kept as `external_id`."""
     rows = versions.withColumn("external_id", F.col(f"{entity}_id"))
-    if entity == "job":
-        rows = rows.withColumn("is_promoted", F.coalesce("is_promoted", F.lit(False)))
     return _columns(with_entity_id(rows, ids, entity), JOBS if entity == "job" else SEEKERS)
+
+
+def with_defaults(rows: DataFrame) -> DataFrame:
+    """Rows of `jobs` with what a null stands for; of others as they are. Before versions are compared."""
+    promoted = F.coalesce("is_promoted", F.lit(False))
+    return rows.withColumn("is_promoted", promoted) if "is_promoted" in rows.columns else rows
 
 
 def event_rows(events: DataFrame, ids: DataFrame) -> DataFrame:

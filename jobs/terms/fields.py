@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+
+from jobs.errors import StageError, nearest
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 # How a text becomes terms: by looking its n-grams up; as its tokens; as one value, looked up whole; as it is.
 PHRASE, TOKENS, VALUE, TERM = "phrase", "tokens", "value", "term"
+
+# The dictionaries that texts are looked up in, by n-grams or whole: those of the fields below.
+LOOKED_UP = frozenset(
+    [
+        *["occupation", "skill", "company", "region", "country", "industry", "seniority", "education"],
+        *["employment_type", "language", "licence", "benefit", "contact"],
+    ]
+)
 
 # Full-time equivalents, to compare pay by the hour with pay by the year.
 PERIODS_A_YEAR = {"hour": 2080.0, "day": 260.0, "week": 52.0, "month": 12.0, "year": 1.0}
@@ -68,6 +79,18 @@ def seeker_fields() -> list[Made]:
         Made("language", VALUE, F.col("languages")),
         Made("salary_band", TERM, salary_bands(F.col("salary_min"), F.col("salary_min"), year)),
     ]
+
+
+def check_fields(fields: Iterable[str]) -> None:
+    """StageError where a taxonomy has a field that nothing is looked up in.
+
+    >>> check_fields(["ocupation"])
+    Traceback (most recent call last):
+        ...
+    jobs.errors.StageError: taxonomy: nothing is looked up in the field 'ocupation'; did you mean 'occupation'?
+    """
+    for field in sorted(set(fields) - LOOKED_UP):
+        raise StageError(f"taxonomy: nothing is looked up in the field {field!r}; {nearest(field, LOOKED_UP)}")
 
 
 def salary_bands(low: Column, high: Column, period: Column) -> Column:

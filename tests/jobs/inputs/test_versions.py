@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+from jobs.inputs.rows import with_defaults
 from jobs.inputs.versions import history_versions, snapshot_versions
 from jobs.inputs.window import Window
 from jobs.intervals import Dates, Interval
@@ -12,13 +13,13 @@ DAY = Window(
     history_start=date(2026, 1, 1),
     lateness_days=2,
 )
-ROW = "job_id string, title string, skills array<string>, posted_ts timestamp, closed_ts timestamp, _source string"
+ROW = "job_id string, title string, skills array<string>, posted_ts timestamp, closed_ts timestamp, is_promoted boolean, _source string"
 VERSION = ROW.replace(", _source string", ", valid_from timestamp, date date")
 
 
 def test_a_snapshot_is_compared_with_the_last_versions_before_it(spark):
     def version(job, title, day, closed=None):
-        return (job, title, None, None, closed, datetime(2026, 1, day), date(2026, 1, day))
+        return (job, title, None, None, closed, False, datetime(2026, 1, day), date(2026, 1, day))
 
     before = spark.createDataFrame(
         [
@@ -34,7 +35,9 @@ def test_a_snapshot_is_compared_with_the_last_versions_before_it(spark):
         VERSION,
     )
     rows = [("same", "cook"), ("changed", "chef"), ("back", "nurse"), ("new", "cook")]
-    snapshot = spark.createDataFrame([(j, t, None, None, None, "jobs") for j, t in rows], ROW)
+    snapshot = spark.createDataFrame([(j, t, None, None, None, None, "jobs") for j, t in rows], ROW)
+    # an unmapped flag is null here and false in the lake: no change
+    snapshot = with_defaults(snapshot)
     # `refused` is in the snapshot, but broke a rule: it is not gone
     seen = spark.createDataFrame([(j,) for j, _ in rows] + [("refused",)], "job_id string")
     found = {r["job_id"]: r for r in snapshot_versions(snapshot, seen, before, False, "job", DAY).collect()}

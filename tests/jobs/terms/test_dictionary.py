@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pyspark.sql import functions as F
 
 from jobs.terms.dictionary import entity_terms, new_terms
-from jobs.terms.fields import PHRASE, TOKENS, VALUE, job_fields, long_texts, salary_bands, seeker_fields
+from jobs.terms.fields import LOOKED_UP, PHRASE, TOKENS, VALUE, job_fields, long_texts, salary_bands, seeker_fields
 from schemas import JOBS, SEEKERS
 from schemas.render import spark_schema
 
@@ -70,6 +70,11 @@ def test_what_is_made_of_a_job_and_of_a_seeker(spark):
         ("wanted_occupation", "occupation", "Baker"), ("title", "title", "Chef"), ("title", "title", "Cook"),
         ("region", "region", "CA"),
     }  # fmt: skip
+
+
+def test_a_taxonomy_may_have_every_field_that_is_looked_up(spark):
+    made = [m for m in (*job_fields(), *seeker_fields()) if m.how in (PHRASE, VALUE)]
+    assert {m.dictionary or m.field for m in made} == LOOKED_UP
 
 
 def test_salary_bands(spark):
