@@ -56,15 +56,16 @@ def slots(lists: DataFrame, config: MarketConfig, words: Dictionary) -> DataFram
 
 def with_affinity(pairs: DataFrame, works: DataFrame, places: DataFrame) -> DataFrame:
     """Add `affinity`, the inner product of their latents, to pairs of a want (wanted_*) and a job (job_*, …)."""
+    seeker_side = works.select(F.col("work").alias("wanted_work"), F.col("wanted_work").alias("w"))
+    job_side = works.select(F.col("work").alias("job_work"), F.col("job_work").alias("j"))
+    from_place = places.select(F.col("region").alias("wanted_region"), F.col("place").alias("wp"))
+    to_place = places.select(F.col("region").alias("job_region"), F.col("place").alias("jp"))
     sides = (
-        pairs.join(F.broadcast(works.select(F.col("work").alias("wanted_work"),
-        F.col("wanted_work").alias("w"))), "wanted_work")
-        .join(F.broadcast(works.select(F.col("work").alias("job_work"), F.col("job_work").alias("j"))),
-        "job_work") .join(F.broadcast(places.select(F.col("region").alias("wanted_region"),
-        F.col("place").alias("wp"))), "wanted_region")
-        .join(F.broadcast(places.select(F.col("region").alias("job_region"), F.col("place").alias("jp"))),
-        "job_region")
-    )  # fmt: skip
+        pairs.join(F.broadcast(seeker_side), "wanted_work")
+        .join(F.broadcast(job_side), "job_work")
+        .join(F.broadcast(from_place), "wanted_region")
+        .join(F.broadcast(to_place), "job_region")
+    )
     pair = affinity(
         work=(F.col("w"), F.col("j")),
         region=(F.col("wp"), F.col("jp")),
@@ -99,6 +100,7 @@ def impressions(
 
 
 def with_actions(shown: DataFrame, config: MarketConfig) -> DataFrame:
+    """Add did_view, did_apply, …, and when the view was; `shown` has slot, list_s, position and affinity."""
     draws, slot = Draws(config.seed), F.col("slot")
 
     def chance(name: str, action: tuple[float, float], position_slope: float = 0.0) -> Column:

@@ -67,11 +67,6 @@ class Dictionary:
         """The other occupations of its family."""
         return [o.number for o in self.occupations if o.family == occupation.family and o is not occupation]
 
-    def spelling(self, skill: str, k: int) -> str:
-        """The k-th way to write a skill, beginning again after the last."""
-        ways = [skill, *self.spellings.get(skill, [])]
-        return ways[k % len(ways)]
-
 
 @cache
 def load_dictionary() -> Dictionary:

@@ -72,3 +72,12 @@ def dirty_postings(postings: DataFrame, config: MarketConfig) -> DataFrame:
     return salary.withColumn("pay_from", F.lit("competitive")).unionByName(
         time.withColumn("opened_at", F.lit("as soon as possible"))
     )
+
+
+def named(table: str, dirty: DataFrame) -> DataFrame:
+    """table_name, dirt, key and day of arrival of the table's dirty rows."""
+    key, day = {
+        "activity": ("activity_id", F.to_date(F.timestamp_seconds(F.col("received_s")))),
+        "postings": ("posting_ref", F.to_date(F.col("entered_at"))),
+    }[table]
+    return dirty.select(F.lit(table).alias("table_name"), "dirt", F.col(key).alias("key"), day.alias("day"))

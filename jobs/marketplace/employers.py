@@ -20,8 +20,7 @@ SIBLING = {0: 0.03, -1: 0.02}
 ELSE = 0.002
 DREAM = 0.0
 
-# An application is looked at, then answered, then leads to an interview or a no; a hire has been through all
-# of it.
+# An application is looked at, then answered, then leads to an interview or a no. A hire has been through it all.
 LOOKED_AT = (-0.4, 0.25)  # logit: bias, slope on affinity
 ANSWERED = 0.5
 INTERVIEWED = 0.4
@@ -53,10 +52,9 @@ def hire_pairs(words: Dictionary) -> list[tuple[int, int, int, int, float, str]]
 
 
 def answered(applications: DataFrame, words: Dictionary, config: MarketConfig) -> DataFrame:
-    """Each application with the employer's answers: looked_s, replied_s, interviewed_s, rejected_s, hired_s,
-    null if never.
+    """Each application with what came of it: looked_s, replied_s, interviewed_s, rejected_s, hired_s.
 
-    A seeker is hired once for each want at most: by the first that would.
+    Null where it never came. A seeker is hired once for each want at most: by the first that would.
     """
     draws, slot = Draws(config.seed), F.col("slot")
     columns = "occupation int, seniority int, job_occupation int, job_seniority int, hire_chance double, pair string"

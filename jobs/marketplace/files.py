@@ -38,6 +38,12 @@ def write_json(spark: SparkSession, path: str, content: dict) -> None:
         stream.close()
 
 
+def names_in(spark: SparkSession, path: str) -> list[str]:
+    """What lies in the folder; nothing where there is no such folder."""
+    files, where = _open(spark, path)
+    return [entry.getPath().getName() for entry in files.listStatus(where)] if files.exists(where) else []
+
+
 def delete(spark: SparkSession, path: str) -> None:
     """Delete the file or folder, if it is there."""
     files, where = _open(spark, path)

@@ -13,7 +13,7 @@ from jobs.marketplace import activity, dirt, employers, population, truth, wordi
 from jobs.marketplace.behaviour import first_applications, impressions
 from jobs.marketplace.config import MarketConfig, MarketError
 from jobs.marketplace.dictionary import Dictionary, load_dictionary, title_dictionary
-from jobs.marketplace.files import MARKER, delete, read_json, write_json
+from jobs.marketplace.files import MARKER, delete, names_in, read_json, write_json
 from jobs.marketplace.inventory import open_jobs
 from jobs.marketplace.sessions import lists
 from jobs.marketplace.users import users
@@ -32,11 +32,13 @@ class Folder:
 
     spark: SparkSession
     root: str
-    say: Say
 
     def write(self, name: str, rows: DataFrame, partition_by: str | None = None, csv: bool = False) -> DataFrame:
         path = f"{self.root}/{name}"
-        writer = rows.write.mode("overwrite")
+        # A dictionary of ids that are each there once is built, and thrown away: a tenth of the time.
+        writer = rows.write.mode("overwrite").option("parquet.enable.dictionary#activity_id", "false")
+        # Where the session's mode is dynamic, days of the market that was there before would stay.
+        writer = writer.option("partitionOverwriteMode", "static")
         if partition_by is not None:
             writer = writer.partitionBy(partition_by)
         if csv:
@@ -47,58 +49,91 @@ class Folder:
         return self.spark.read.parquet(path)
 
 
-def simulate(spark: SparkSession, config: MarketConfig, out: str, overwrite: bool, say: Say) -> dict:
-    """Write the market to `out` and return its market.json; what is there already with this configuration
-    stays.
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The tables that a market is made from: who and what is in it, and the directions of `latents`."""
 
-    Raises MarketError where another configuration's market is there and `overwrite` is not given.
+    seekers: DataFrame
+    bursts: DataFrame
+    jobs: DataFrame
+    inventory: DataFrame
+    bots: DataFrame
+    works: DataFrame
+    places: DataFrame
+
+
+def simulate(spark: SparkSession, config: MarketConfig, out: str, overwrite: bool, say: Say) -> dict:
+    """The market.json of the market in `out`: the one that is there with this configuration, or a new one.
+
+    A market that was not finished is written anew. Raises MarketError where, without `overwrite`, another market or
+    anything else is there.
     """
-    marker = f"{out}/{MARKER}"
+    marker, scratch = f"{out}/{MARKER}", f"{out}/{SCRATCH}"
     there = read_json(spark, marker)
     if there is not None and there["config_hash"] == config.hash and not overwrite:
         say(f"market {config.hash} is in {out} already: nothing to do")
+        delete(spark, scratch)
         return there
-    if there is not None and not overwrite:
-        raise MarketError(
-            f"{out}: expected market {config.hash}, found {there['config_hash']}; --overwrite replaces it"
-        )
+    if not overwrite:
+        refuse_other(out, config, there, names_in(spark, out))
     delete(spark, marker)
-    rows = write_market(Folder(spark, out, say), config, load_dictionary())
+    rows = write_market(Folder(spark, out), config, load_dictionary(), say)
     content = {"config_hash": config.hash, "config": config.as_json(), "rows": rows}
     write_json(spark, marker, content)
+    # Last: until the marker is there, the scratch says that what lies beside it is an unfinished market.
+    delete(spark, scratch)
     return content
 
 
-def write_market(folder: Folder, config: MarketConfig, words: Dictionary) -> dict[str, int]:
+def refuse_other(out: str, config: MarketConfig, there: dict | None, names: list[str]) -> None:
+    """MarketError where `there` is another market's marker, or `names` are in the folder and no market's scratch is."""
+    if there is not None:
+        raise MarketError(
+            f"{out}: expected market {config.hash}, found {there['config_hash']}; --overwrite replaces it"
+        )
+    if names and SCRATCH not in names:
+        raise MarketError(f"{out}: expected an empty folder, found {sorted(names)[0]}; --overwrite writes over it")
+
+
+def write_market(folder: Folder, config: MarketConfig, words: Dictionary, say: Say) -> dict[str, int]:
     """Write all of it but the marker; the number of rows of each of the board's tables."""
-    spark, say = folder.spark, folder.say
-    works, places = population.works(spark, words), population.places(spark, words)
     say(f"market {config.hash}: {config.n_seekers:,} seekers, {config.n_jobs:,} jobs, {config.days} days")
-    seekers = population.seekers(spark, config, words)
-    bursts = population.bursts(seekers, config, words)
-    jobs = folder.write(f"{SCRATCH}/jobs", population.jobs(spark, config, words))
-    inventory = folder.write(f"{SCRATCH}/inventory", open_jobs(jobs, config))
+    world = _world(folder, config, words)
     say("showing lists")
-    shown = impressions(lists(bursts, config), inventory, works, places, config, words)
+    shown = impressions(lists(world.bursts, config), world.inventory, world.works, world.places, config, words)
     shown = folder.write(f"{SCRATCH}/impressions", shown)
     answered = employers.answered(first_applications(shown, config), words, config)
-    answered = folder.write(f"{SCRATCH}/answered", answered.join(jobs.select("job", "company"), "job"))
+    answered = folder.write(f"{SCRATCH}/answered", answered.join(world.jobs.select("job", "company"), "job"))
     say("writing the board's tables")
+    spark = folder.spark
     tables = {
-        "users": folder.write("users", users(seekers, bursts, answered, config, words)),
+        "users": folder.write("users", users(world.seekers, world.bursts, answered, config, words)),
         "companies": folder.write("companies", wording.companies(spark, config, words)),
         "places": folder.write("places", wording.places(spark, words).coalesce(1)),
         "placements": folder.write("placements", employers.placements(answered, config)),
         "title_dictionary": folder.write("title_dictionary", _dictionary_rows(spark, words)),
     }
-    bots = activity.bots(spark, config)
-    tables["postings"], dirty_postings = _write_postings(folder, jobs, config, words)
-    tables["activity"], clean, dirty_rows = _write_activity(folder, shown, answered, bots, inventory, config, words)
+    tables["postings"], dirty_postings = _write_postings(folder, world, config, words)
+    tables["activity"], clean, dirty = _write_activity(folder, world, shown, answered, config, words)
     say("writing the truth")
-    dirty = _dirt_rows(dirty_rows, dirty_postings)
-    _write_truth(folder, seekers, bursts, jobs, works, places, bots, clean, dirty, config, words)
-    delete(spark, f"{folder.root}/{SCRATCH}")
+    _write_truth(folder, world, config, words)
+    _write_dirt(folder, world, clean, dirt.named("activity", dirty).unionByName(dirt.named("postings", dirty_postings)))
     return {name: rows.count() for name, rows in sorted(tables.items())}
+
+
+def _world(folder: Folder, config: MarketConfig, words: Dictionary) -> World:
+    spark = folder.spark
+    jobs = folder.write(f"{SCRATCH}/jobs", population.jobs(spark, config, words))
+    seekers = population.seekers(spark, config, words)
+    return World(
+        seekers=seekers,
+        bursts=population.bursts(seekers, config, words),
+        jobs=jobs,
+        inventory=folder.write(f"{SCRATCH}/inventory", open_jobs(jobs, config)),
+        bots=activity.bots(spark, config),
+        works=population.works(spark, words),
+        places=population.places(spark, words),
+    )
 
 
 def _dictionary_rows(spark: SparkSession, words: Dictionary) -> DataFrame:
@@ -107,21 +142,21 @@ def _dictionary_rows(spark: SparkSession, words: Dictionary) -> DataFrame:
 
 
 def _write_postings(
-    folder: Folder, jobs: DataFrame, config: MarketConfig, words: Dictionary
+    folder: Folder, world: World, config: MarketConfig, words: Dictionary
 ) -> tuple[DataFrame, DataFrame]:
-    clean = folder.write(f"{SCRATCH}/postings", wording.postings(jobs, config, words))
+    """The postings as written, and the dirty rows."""
+    clean = folder.write(f"{SCRATCH}/postings", wording.postings(world.jobs, config, words))
     dirty = dirt.dirty_postings(clean, config)
     return folder.write("postings", clean.unionByName(dirty.drop("dirt")), csv=True), dirty
 
 
 def _write_activity(
-    folder: Folder, shown: DataFrame, answered: DataFrame, bots: DataFrame, inventory: DataFrame,
-    config: MarketConfig, words: Dictionary,
-) -> tuple[DataFrame, DataFrame, DataFrame]:  # fmt: skip
+    folder: Folder, world: World, shown: DataFrame, answered: DataFrame, config: MarketConfig, words: Dictionary
+) -> tuple[DataFrame, DataFrame, DataFrame]:
     """The activity as written, its clean rows, and its dirty rows."""
     rows = activity.seekers_actions(shown, config, words)
     rows = rows.unionByName(activity.applications_actions(answered, config, words))
-    rows = rows.unionByName(activity.bots_actions(bots, inventory, config, words))
+    rows = rows.unionByName(activity.bots_actions(world.bots, world.inventory, config, words))
     clean = folder.write(f"{SCRATCH}/activity", activity.with_arrival(rows, config))
     dirty = dirt.dirty_activity(clean, config)
     written = activity.as_written(clean.unionByName(dirty.drop("dirt")))
@@ -130,33 +165,17 @@ def _write_activity(
     return folder.write("activity", written.repartition("received_on", part), "received_on"), clean, dirty
 
 
-def _dirt_rows(activity_rows: DataFrame, postings_rows: DataFrame) -> DataFrame:
-    """table_name, dirt, key and the day of arrival (null for postings)."""
-    day = F.to_date(F.timestamp_seconds("received_s"))
-    rows = activity_rows.select(
-        F.lit("activity").alias("table_name"), "dirt", F.col("activity_id").alias("key"), day.alias("day")
-    )
-    return rows.unionByName(
-        postings_rows.select(
-            F.lit("postings").alias("table_name"),
-            "dirt",
-            F.col("posting_ref").alias("key"),
-            F.lit(None).cast("date").alias("day"),
-        )
-    )
-
-
-def _write_truth(
-    folder: Folder, seekers: DataFrame, bursts: DataFrame, jobs: DataFrame, works: DataFrame, places:
-    DataFrame, bots: DataFrame, clean: DataFrame, dirty: DataFrame, config: MarketConfig, words: Dictionary,
-) -> None:  # fmt: skip
-    folder.write("truth/seeker_latent", truth.seeker_latents(bursts, works, places, config))
-    folder.write("truth/job_latent", truth.job_latents(jobs, works, places))
-    folder.write("truth/seekers", truth.seeker_facts(seekers, words))
-    folder.write("truth/jobs", truth.job_facts(jobs, words))
+def _write_truth(folder: Folder, world: World, config: MarketConfig, words: Dictionary) -> None:
+    wants = truth.seeker_latents(world.bursts, world.works, world.places, config)
+    folder.write("truth/seeker_latent", wants)
+    folder.write("truth/job_latent", truth.job_latents(world.jobs, world.works, world.places))
+    folder.write("truth/seekers", truth.seeker_facts(world.seekers, words))
+    folder.write("truth/jobs", truth.job_facts(world.jobs, words))
     folder.write("truth/hire_pairs", truth.planted_pairs(folder.spark, words).coalesce(1))
-    folder.write("truth/bots", bots.select("user_uuid"))
-    dirty = folder.write("truth/dirt", dirty.coalesce(1))
-    counts = truth.count_dirt(clean, dirty, bots.select("user_uuid"))
-    write_json(folder.spark, f"{folder.root}/truth/dirt.json", counts)
     write_json(folder.spark, f"{folder.root}/truth/behaviour.json", truth.behaviour_facts())
+
+
+def _write_dirt(folder: Folder, world: World, clean: DataFrame, dirty: DataFrame) -> None:
+    bots = folder.write("truth/bots", world.bots.select("user_uuid"))
+    dirty = folder.write("truth/dirt", dirty.coalesce(1))
+    write_json(folder.spark, f"{folder.root}/truth/dirt.json", truth.count_dirt(clean, dirty, bots))

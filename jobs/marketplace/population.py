@@ -1,8 +1,7 @@
-"""Who and what is in the market: seekers, what they want over time, and jobs. Numbers only; `wording` writes
-them out.
+"""Who and what is in the market: seekers, what they want over time, and jobs.
 
-Each table is a function of a range of numbers, row by row: seeker 17 is the same in a market of 1K and of 1M,
-apart from the dates of the period. A `work` is an occupation and a variant of its skills, as one number.
+Numbers only: `wording` and `users` write them out. Each table is a function of a range of numbers, row by row:
+seeker 17 is the same in a market of 1K and of 1M. A `work` is an occupation and a variant of its skills, as one number.
 """
 
 from __future__ import annotations

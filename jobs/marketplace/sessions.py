@@ -35,7 +35,7 @@ def lists(bursts: DataFrame, config: MarketConfig) -> DataFrame:
     list_s = config.start_s + F.col("day") * DAY + F.floor(hour * 3600) + number % 100 * PAUSE_S
     surface = draws.weighted([weight for _, weight in SURFACES], "surface", number)
     return rows.select(
-        "list", "session", "seeker", "user_uuid", "occupation", "seniority",
+        "list", "seeker", "user_uuid", "occupation", "seniority",
         "wanted_occupation", "wanted_work", "wanted_seniority", "wanted_region",
         (list_s + draws.below(PAUSE_S * 2 // 3, "pause", number)).alias("list_s"),
         F.get(constant([name for name, _ in SURFACES], "array<string>"), surface).alias("surface"),
