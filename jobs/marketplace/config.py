@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from jobs.errors import ShortlistError
 
 # Raised with every change that gives other rows for the same configuration.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 
 # The ids of lists count a seeker's days up to a thousand.
