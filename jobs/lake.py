@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -257,16 +256,6 @@ class LakeReader:
     def metrics(self, run_id: str) -> list[dict[str, Any]]:
         """Every figure that the run recorded."""
         return self.rows(f"SELECT stage, metric, label, value FROM {RUN_METRICS.name} WHERE run_id = '{run_id}'")
-
-
-@contextmanager
-def unpersisted(*frames: DataFrame) -> Iterator[None]:
-    """Release cached rows when the block ends."""
-    try:
-        yield
-    finally:
-        for frame in frames:
-            frame.unpersist()
 
 
 def _condition(slices: Slice) -> str:
