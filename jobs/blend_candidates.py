@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from jobs.channels.blend import BLENDED_DDL, BlendPlan, blend_batches
-from jobs.channels.search import ORGANIC, PROMOTED
+from jobs.channels.blend import blend
 from jobs.lake import Lake
 from jobs.runs import Run
+from jobs.serving import blend_plan
 from jobs.stage import run_stage
 from schemas import CANDIDATES, CHANNEL_CANDIDATES, ENTITY_IDS
 
@@ -31,24 +31,6 @@ def main(lake: Lake, run: Run) -> None:
     rows = blended.join(names, "seeker_id", "inner").withColumn("run_id", F.lit(run.run_id))
     lake.replace(CANDIDATES, {"run_id": run.run_id}, rows)
     record_kept(run, lake.read(CANDIDATES, run_id=run.run_id))
-
-
-def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
-    options = run.settings.blend_candidates
-    return BlendPlan(
-        inventory=run.artifact("index"),
-        quotas=quotas or {ORGANIC: options.organic_quota, PROMOTED: options.promoted_quota},
-        weights=options.weights,
-        rrf_k=options.rrf_k,
-        half_life_actions=run.settings.retrieve_candidates.half_life_actions,
-    )
-
-
-def blend(queries: DataFrame, found: DataFrame, plan: BlendPlan) -> DataFrame:
-    """`BLENDED_DDL` rows, one a query and flow of the plan; `seeker_id` is the query's id."""
-    lists = found.groupBy("query_id").agg(F.collect_list(F.struct("flow", "channel", "candidates")).alias("lists"))
-    asked = queries.drop("seeker_id").join(lists, "query_id", "inner").withColumn("seeker_id", F.col("query_id"))
-    return asked.mapInArrow(lambda batches: blend_batches(batches, plan), BLENDED_DDL)
 
 
 def record_kept(run: Run, rows: DataFrame) -> None:

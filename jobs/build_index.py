@@ -1,13 +1,12 @@
 """Build the index of a run: terms and vectors of the jobs that can be candidates.
 
-Reads `jobs`, `job_terms`, `behavior_chains`, `segment_links` and the job embeddings; writes `job_vectors` and
+Reads `jobs`, `job_terms`, `events`, `segment_links` and the job embeddings; writes `job_vectors` and
 `job_nodes` of the run's date, and the index files. A training run indexes the jobs open at any time of its
 held-out days, so that each case can search what was open at its own instant.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +30,11 @@ from jobs.embeddings.vectors import job_vectors, load_model
 from jobs.graph.nodes import assign_nodes
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
-from jobs.runs import TRAINING, Run
+from jobs.runs import Run
+from jobs.serving import known_actions, of_interest, searched_times
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
-from schemas import BEHAVIOR_CHAINS, JOB_NODES, JOB_TERMS, JOB_VECTORS, JOBS, SEGMENT_LINKS
+from schemas import JOB_NODES, JOB_TERMS, JOB_VECTORS, JOBS, SEGMENT_LINKS
 from schemas.render import spark_schema
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(lake: Lake, run: Run) -> None:
         terms=terms,
         nodes=nodes,
         vectors=vectors,
-        demand=popularity(chain_actions(lake, run), first, options.popular_days),
+        demand=popularity(of_interest(known_actions(lake, run)), first, options.popular_days),
         is_open=is_open(first, last),
         salt=str(run.date),
     )
@@ -69,23 +69,6 @@ def main(lake: Lake, run: Run) -> None:
         say(f"  no job is open between {first} and {last}: every candidate set will be empty")
 
 
-def searched_times(run: Run) -> tuple[datetime, datetime]:
-    """The instants at which a query of this run may be asked: one for a daily run, the held-out days for training."""
-    return (run.trained_until if run.dag == TRAINING else run.interval.end), run.interval.end
-
-
-def chain_actions(lake: Lake, run: Run) -> DataFrame:
-    """(seeker_id, job_id, action, event_ts): what seekers did in the chains that serving looks back on."""
-    end = run.interval.dates.end
-    first = searched_times(run)[0].date() - run.settings.serving.lookback_days * DAY
-    chains = lake.read(BEHAVIOR_CHAINS, Dates(first, end))
-    actions = chains.select("seeker_id", F.explode("actions").alias("act"))
-    # a chain that starts on the last date may go on after it, where a later run has seen that
-    return actions.select("seeker_id", "act.job_id", "act.action", "act.event_ts").where(
-        F.col("event_ts") < F.lit(run.interval.end)
-    )
-
-
 def index_fields(terms: DataFrame) -> tuple[str, ...]:
     """Every field that some job has, and those that channels ask for, whether or not a job has them."""
     present = terms.select(F.explode(F.map_keys("terms")).alias("field")).distinct().collect()
@@ -94,7 +77,7 @@ def index_fields(terms: DataFrame) -> tuple[str, ...]:
 
 def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> DataFrame:
     """(job_id, nodes) under the run's segment graph, kept in `job_nodes`; none where it has no graph."""
-    version = run.run_id if run.dag == TRAINING else run.model("segment_graph")
+    version = run.model("segment_graph")
     if version is None:
         return lake.spark.createDataFrame([], "job_id bigint, nodes array<int>")
     links = lake.read(SEGMENT_LINKS, model_version=version)
@@ -109,7 +92,7 @@ def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> DataFrame:
 
 def write_vectors(lake: Lake, run: Run, terms: DataFrame) -> tuple[DataFrame, int, str]:
     """Vectors of all known jobs, kept in `job_vectors`, their length, and the model's fingerprint."""
-    version = run.run_id if run.dag == TRAINING else run.model("job_embeddings")
+    version = run.model("job_embeddings")
     if version is None or not has_model(run.artifact("job_embeddings", version)):
         say("  no job embeddings: channels that need vectors stay empty")
         return lake.spark.createDataFrame([], spark_schema(JOB_VECTORS)), 1, ""

@@ -6,8 +6,6 @@ version's slice of `segment_links` and its `models` row. A board with few hires 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -19,11 +17,12 @@ from jobs.graph.quality import Penalty
 from jobs.graph.segments import fingerprint
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
-from jobs.runs import Run
+from jobs.runs import Run, record_trained
+from jobs.serving import known
 from jobs.settings import BuildSegmentGraph
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
-from schemas import EVENTS, HIRES, JOB_TERMS, MODELS, SEEKER_TERMS, SEGMENT_LINKS, Table
+from schemas import EVENTS, HIRES, JOB_TERMS, SEEKER_TERMS, SEGMENT_LINKS, Table
 from schemas.render import spark_schema
 
 MODEL = "segment_graph"
@@ -47,7 +46,8 @@ def main(lake: Lake, run: Run) -> None:
         few = f"they are fewer than min_hires ({options.min_hires})"
         say(f"  the version has no links, from {n_hires} hires: {'none explains them' if graph.figures else few}")
     lake.replace(SEGMENT_LINKS, {"model_version": run.run_id}, version_links(lake, run, graph.links, hires))
-    lake.merge_new(MODELS, trained_row(lake, run))
+    links, read = lake.read(SEGMENT_LINKS, model_version=run.run_id), (HIRES, EVENTS, SEEKER_TERMS, JOB_TERMS)
+    record_trained(lake, run, MODEL, path=None, fingerprint=fingerprint(links), read=read)
 
 
 def looked_back(lake: Lake, run: Run, table: Table, instant: str) -> DataFrame:
@@ -55,7 +55,7 @@ def looked_back(lake: Lake, run: Run, table: Table, instant: str) -> DataFrame:
     end = run.trained_until.date() + DAY
     first = max(run.history_start, end - run.settings.training.lookback_days * DAY)
     # A history that starts after trained_until has no dates to read.
-    rows = lake.read_or_empty(table, Dates(min(first, end - DAY), end))
+    rows = known(lake.read_or_empty(table, Dates(min(first, end - DAY), end)), run)
     return rows.where(F.col(instant) < F.lit(run.trained_until))
 
 
@@ -97,25 +97,6 @@ def version_links(lake: Lake, run: Run, links: DataFrame | None, hires: DataFram
     sources = sorted(row["source"] for row in hires.select("source").distinct().collect())
     version = F.lit(run.run_id).alias("model_version")
     return links.select(version, "*", F.lit(", ".join(sources)).alias("hire_source"))
-
-
-def trained_row(lake: Lake, run: Run) -> DataFrame:
-    """The `models` row of the version just written: its figures without a label, and the tables it read."""
-    links = lake.read(SEGMENT_LINKS, model_version=run.run_id)
-    read = [HIRES, EVENTS, SEEKER_TERMS, JOB_TERMS]
-    row = {
-        "model_name": MODEL,
-        "model_version": run.run_id,
-        "event": "trained",
-        "event_ts": datetime.now(UTC),
-        "trained_until": run.trained_until,
-        "path": None,
-        "parent_version": None,
-        "data_read": {t.name: v for t in read if (v := lake.versions.get(f"read:{t.name}")) is not None},
-        "metrics": {metric: value for metric, label, value in run.metrics if not label and value is not None},
-        "fingerprint": fingerprint(links),
-    }
-    return lake.spark.createDataFrame([row], spark_schema(MODELS))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from jobs.blend_candidates import blend, blend_plan
-from jobs.build_index import chain_actions
+from jobs.channels.blend import blend
 from jobs.channels.jobs_open import is_open, latest_versions
-from jobs.channels.search import CHANNELS, ORGANIC
+from jobs.channels.search import CHANNELS, ORGANIC, search
 from jobs.evaluation import (
     APPLY_CHAIN,
     CLICK_CHAIN,
@@ -33,8 +32,8 @@ from jobs.evaluation import (
 from jobs.evaluation.truth import true_vectors
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
-from jobs.retrieve_candidates import run_queries, search, search_plan
 from jobs.runs import Run
+from jobs.serving import DISMISS, blend_plan, known, known_actions, run_queries, search_plan
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
 from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS
@@ -46,7 +45,8 @@ if TYPE_CHECKING:
 def main(lake: Lake, run: Run) -> None:
     options = run.settings.evaluate_retrieval
     first = run.trained_until.date() - run.settings.training.lookback_days * DAY
-    events = lake.read(EVENTS, Dates(first, run.interval.dates.end)).where(F.col("event_ts") < F.lit(run.interval.end))
+    events = known(lake.read(EVENTS, Dates(first, run.interval.dates.end)), run)
+    events = events.where(F.col("event_ts") < F.lit(run.interval.end))
     cases = next_action_cases(
         events,
         options.target_action,
@@ -81,8 +81,8 @@ def main(lake: Lake, run: Run) -> None:
 def case_queries(lake: Lake, run: Run, cases: DataFrame) -> DataFrame:
     """The cases as queries; with `drop_acted`, jobs acted on before the case are no candidates."""
     asked = cases.select("query_id", "seeker_id", "as_of_ts")
-    excluded = [*INTERESTS, "dismiss"] if run.settings.evaluate_retrieval.drop_acted else None
-    return run_queries(lake, run, asked, chain_actions(lake, run), excluded)
+    excluded = [*INTERESTS, DISMISS] if run.settings.evaluate_retrieval.drop_acted else None
+    return run_queries(lake, run, asked, known_actions(lake, run), excluded)
 
 
 def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame) -> DataFrame:

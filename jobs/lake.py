@@ -103,6 +103,13 @@ class Lake:
 
     def merge_new(self, table: Table, rows: DataFrame) -> None:
         """Add the rows whose key the table does not have; of two writers with one key, one wins."""
+        self._merge(table, rows, lambda merge: merge)
+
+    def put(self, table: Table, rows: DataFrame) -> None:
+        """Add the rows, each in the place of the one with its key where there is one."""
+        self._merge(table, rows, lambda merge: merge.whenMatchedUpdateAll())
+
+    def _merge(self, table: Table, rows: DataFrame, matched: Callable[[Any], Any]) -> None:
         from delta.tables import DeltaTable
 
         fitted = self._fitted(table, rows)
@@ -111,7 +118,7 @@ class Lake:
 
         def commit() -> None:
             target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
-            target.merge(fitted.alias("new"), same_key).whenNotMatchedInsertAll().execute()
+            matched(target.merge(fitted.alias("new"), same_key)).whenNotMatchedInsertAll().execute()
 
         self._commit(table, commit)
 
@@ -135,10 +142,19 @@ class Lake:
         self._ready.add(table.name)
 
     def version(self, table: Table) -> int:
-        """The newest Delta version of the table."""
+        """The Delta version of the table that this process last saw."""
+        return int(self._log(table).unsafeVolatileSnapshot().version())
+
+    def newest_version(self, table: Table) -> int:
+        """The newest Delta version of the table, whichever process wrote it."""
+        log = self._log(table)
+        # Scala's default arguments, which Python cannot leave out
+        defaults = [getattr(log, f"update$default${n}")() for n in (1, 2, 3)]
+        return int(log.update(*defaults).version())
+
+    def _log(self, table: Table) -> Any:
         jvm: Any = self.spark._jvm
-        log = jvm.org.apache.spark.sql.delta.DeltaLog
-        return int(log.forTable(self.spark._jsparkSession, self.path(table)).unsafeVolatileSnapshot().version())
+        return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, self.path(table))
 
     def size(self, table: Table) -> tuple[int, int]:
         """(files, bytes) of the table's newest version."""

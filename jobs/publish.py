@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from jobs.build_index import chain_actions
 from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.errors import StageError
 from jobs.lake import Lake
-from jobs.retrieve_candidates import dismissals
 from jobs.runs import MODEL_NAMES, TRAINING, Run, close_attempt
+from jobs.serving import known_actions
 from jobs.stage import run_stage, say
 from schemas import CANDIDATES, JOBS, MODELS, RUN_METRICS
 from schemas.render import spark_schema
@@ -54,8 +53,7 @@ def broken_rules(lake: Lake, run: Run) -> dict[str, int]:
     """How many of the run's candidates break each rule; empty where all hold."""
     candidates = lake.read(CANDIDATES, run_id=run.run_id)
     jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end)
-    met = chain_actions(lake, run).unionByName(dismissals(lake, run))
-    excluded = met.where(F.col("action").isin(run.settings.retrieve_candidates.excluded_actions))
+    excluded = known_actions(lake, run).where(F.col("action").isin(run.settings.retrieve_candidates.excluded_actions))
     open_jobs = jobs.where(is_open(run.interval.end, run.interval.end))
     broken = {row["rule"]: row["count"] for row in violations(candidates, open_jobs, excluded).collect()}
     run.record("violations", sum(broken.values()))

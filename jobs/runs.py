@@ -7,6 +7,7 @@ its DAG and interval, and may write only while that one is open. Publishing is o
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -77,7 +78,9 @@ class Run:
         return f"{self.lake_root}/{ARTIFACTS}/{version or self.run_id}/{name}"
 
     def model(self, name: str) -> str | None:
-        """The version frozen for this run; None where it was asked to do without."""
+        """The version in use: a training run's own, else the one frozen; None where it was asked to do without."""
+        if self.dag == TRAINING:
+            return self.run_id
         version = self.models.get(name, NO_MODEL)
         return None if version == NO_MODEL else version
 
@@ -194,6 +197,28 @@ def close_attempt(lake: Lake, run: Run, event: str, versions: dict[str, int], re
         raise RunError(f"attempt {run.run_id} was closed by another process")
 
 
+def record_trained(
+    lake: Lake, run: Run, model: str, *, path: str | None, fingerprint: str, read: Iterable[Table]
+) -> None:
+    """Put the `models` row of the version just written, in the place of an earlier try's.
+
+    It has the figures recorded without a label, and the version of each table in `read`.
+    """
+    row = {
+        "model_name": model,
+        "model_version": run.run_id,
+        "event": "trained",
+        "event_ts": datetime.now(UTC),
+        "trained_until": run.trained_until,
+        "path": path,
+        "parent_version": None,
+        "data_read": {t.name: v for t in read if (v := lake.versions.get(f"read:{t.name}")) is not None},
+        "metrics": {metric: value for metric, label, value in run.metrics if not label and value is not None},
+        "fingerprint": fingerprint,
+    }
+    lake.put(MODELS, lake.spark.createDataFrame([row], spark_schema(MODELS)))
+
+
 def is_published(root: str, dag: str, interval: Interval) -> str | None:
     """The run id of the newest published attempt, or None; asked without Spark."""
     rows = LakeReader(root).rows(f"SELECT run_id, attempt, interval_start, interval_end, event, dag FROM {RUNS.name}")
@@ -253,4 +278,13 @@ def _utc(instant: datetime) -> datetime:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-__all__ = ["Run", "absolute", "close_attempt", "is_published", "open_attempt", "open_run", "require_open"]
+__all__ = [
+    "Run",
+    "absolute",
+    "close_attempt",
+    "is_published",
+    "open_attempt",
+    "open_run",
+    "record_trained",
+    "require_open",
+]

@@ -6,19 +6,17 @@ action comes more than the gap after the last one, and belongs to the date on wh
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from jobs.chains.measure import LENGTHS, chain_figures
-from jobs.chains.sessionize import DAYS_AFTER_START, Cut, bot_days, chain_events, seeker_actions
+from jobs.chains.sessionize import DAYS_AFTER_START, bot_days, chain_events, seeker_actions
 from jobs.lake import Lake
 from jobs.runs import Run
-from jobs.settings import SessionizeChains
+from jobs.serving import cut_of
 from jobs.stage import run_stage, say
 from schemas import BEHAVIOR_CHAINS, EVENTS
 
 
 def main(lake: Lake, run: Run) -> None:
-    cut, dates = cut_of(run.settings.sessionize_chains), run.restated(BEHAVIOR_CHAINS)
+    cut, dates = cut_of(run), run.restated(BEHAVIOR_CHAINS)
     events = lake.read(EVENTS, dates.widened(before=cut.lookback_days, after=DAYS_AFTER_START))
     chains = chain_events(events, cut)
     lake.replace(BEHAVIOR_CHAINS, {"date": dates}, chains.where(chains.date.between(dates.first, dates.last)))
@@ -32,17 +30,6 @@ def main(lake: Lake, run: Run) -> None:
         run.record("chain_length", figures.n_by_length[label], label)
     if not figures.n_chains:
         say(f"  no chain starts from {dates.first} to {dates.last}: these dates are written empty")
-
-
-def cut_of(settings: SessionizeChains) -> Cut:
-    return Cut(
-        gap=timedelta(minutes=settings.gap_minutes),
-        max_span=timedelta(hours=settings.max_span_hours),
-        max_actions=settings.max_actions,
-        min_actions=settings.min_actions,
-        max_actions_a_day=settings.max_actions_a_day,
-        min_dwell_seconds=settings.min_dwell_seconds,
-    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from jobs.errors import ShortlistError
 from jobs.intervals import Interval
 from jobs.lake import Lake
 from jobs.runs import Run, open_run, require_open
-from schemas import RUN_METRICS
+from schemas import RUN_METRICS, RUNS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,11 +57,24 @@ def run_open_stage(name: str, main: Main, lake: Lake, run: Run) -> None:
     started = time.monotonic()
     run.metrics.clear()
     lake.versions.clear()
-    guarded = Lake(lake.spark, lake.root, guard=lambda: require_open(lake, run))
+    guarded = Lake(lake.spark, lake.root, guard=_still_open(lake, run))
     at_last = main(guarded, run)
     write_metrics(name, guarded, run, time.monotonic() - started)
     if at_last is not None:
         at_last()
+
+
+def _still_open(lake: Lake, run: Run) -> Callable[[], None]:
+    """`require_open`, asked again only where `runs` has changed since."""
+    checked: list[int] = []
+
+    def guard() -> None:
+        version = lake.newest_version(RUNS)
+        if checked != [version]:
+            require_open(lake, run)
+            checked[:] = [version]
+
+    return guard
 
 
 def write_metrics(stage: str, lake: Lake, run: Run, seconds: float) -> None:

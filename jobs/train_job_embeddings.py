@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from jobs.artifacts import written_folder
 from jobs.channels.jobs_open import latest_versions
@@ -24,12 +25,11 @@ from jobs.embeddings.training import WINDOWS, SkipGram, Trained, train
 from jobs.errors import SettingsError
 from jobs.intervals import DAY, Dates
 from jobs.lake import ARTIFACTS, Lake
-from jobs.runs import Run
+from jobs.runs import Run, record_trained
 from jobs.settings import TrainJobEmbeddings
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
-from schemas import BEHAVIOR_CHAINS, JOB_TERMS, MODELS
-from schemas.render import spark_schema
+from schemas import BEHAVIOR_CHAINS, JOB_TERMS
 
 MODEL = "job_embeddings"
 
@@ -56,7 +56,8 @@ def main(lake: Lake, run: Run) -> None:
             return
         record_figures(run, corpus, trained, options)
         fingerprint = write_model(lake, run, corpus, trained, fields)
-    lake.merge_new(MODELS, trained_row(lake, run, fingerprint))
+    path, read = f"{ARTIFACTS}/{run.run_id}/{MODEL}", (BEHAVIOR_CHAINS, JOB_TERMS)
+    record_trained(lake, run, MODEL, path=path, fingerprint=fingerprint, read=read)
 
 
 def chains_read(lake: Lake, run: Run) -> DataFrame:
@@ -64,7 +65,9 @@ def chains_read(lake: Lake, run: Run) -> DataFrame:
     end = (run.trained_until - timedelta(microseconds=1)).date() + DAY
     first = max(run.history_start, end - run.settings.training.lookback_days * DAY)
     # A history that starts after trained_until has no dates to read.
-    return lake.read(BEHAVIOR_CHAINS, Dates(min(first, end - DAY), end))
+    chains = lake.read(BEHAVIOR_CHAINS, Dates(min(first, end - DAY), end))
+    # a newer run may have put late actions into them: this one has not seen those
+    return chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
 
 
 def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:
@@ -103,24 +106,6 @@ def write_model(lake: Lake, run: Run, corpus: JobCorpus, trained: Trained, field
             weights=corpus.weights,
             config=config | {"trained_until": run.trained_until.isoformat()},
         )
-
-
-def trained_row(lake: Lake, run: Run, fingerprint: str) -> DataFrame:
-    """The `models` row of the version just written."""
-    read = [BEHAVIOR_CHAINS, JOB_TERMS]
-    row = {
-        "model_name": MODEL,
-        "model_version": run.run_id,
-        "event": "trained",
-        "event_ts": datetime.now(UTC),
-        "trained_until": run.trained_until,
-        "path": f"{ARTIFACTS}/{run.run_id}/{MODEL}",
-        "parent_version": None,
-        "data_read": {t.name: v for t in read if (v := lake.versions.get(f"read:{t.name}")) is not None},
-        "metrics": {metric: value for metric, label, value in run.metrics if not label and value is not None},
-        "fingerprint": fingerprint,
-    }
-    return lake.spark.createDataFrame([row], spark_schema(MODELS))
 
 
 if __name__ == "__main__":

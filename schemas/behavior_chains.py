@@ -15,7 +15,8 @@ BEHAVIOR_CHAINS = Table(
         required("n_actions", "int", "How many actions the chain holds."),
         required(
             "actions",
-            "array<struct<job_id:bigint,action:string,event_ts:timestamp,dwell_seconds:double,event_id:string>>",
+            "array<struct<job_id:bigint,action:string,event_ts:timestamp,dwell_seconds:double,event_id:string,"
+            "arrived_ts:timestamp>>",
             "The actions, by time, then event id.",
         ),
     ),

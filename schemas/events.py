@@ -18,6 +18,7 @@ EVENTS = Table(
         required("action", "string", "What was done."),
         required("event_ts", "timestamp", "When it was done."),
         required("date", "date", "Slice: the date of event_ts."),
+        required("arrived_ts", "timestamp", "When the row reached the board; event_ts where its source does not say."),
         Column("dwell_seconds", "double", "How long a view lasted.", "s"),
         Column("surface", "string", "Where on the board: search, home, mail, …"),
         Column("list_id", "string", "The shown list that the job was in."),

@@ -11,6 +11,7 @@ HIRES = Table(
         required("job_id", "bigint", "Into which job."),
         required("hired_ts", "timestamp", "When."),
         required("date", "date", "Slice: the date of hired_ts, not before the mapping's history_start."),
+        required("arrived_ts", "timestamp", "When the row reached the board; hired_ts where its source does not say."),
         required("source", "string", "confirmed, or the name of the proxy: interview, reply, apply, move, …"),
         required("weight", "double", "What this row counts for: 1 for a confirmed hire."),
     ),

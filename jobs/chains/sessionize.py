@@ -69,7 +69,7 @@ def seeker_actions(events: DataFrame, cut: Cut) -> DataFrame:
     glance = (F.col("action") == "view") & (F.col("dwell_seconds") < cut.min_dwell_seconds)
     return events.where(
         (F.col("actor") == "seeker") & F.col("action").isin(*CHAIN_ACTIONS) & ~F.coalesce(glance, F.lit(False))
-    ).select("event_id", "seeker_id", "job_id", "action", "event_ts", "date", "dwell_seconds")
+    ).select("event_id", "seeker_id", "job_id", "action", "event_ts", "date", "dwell_seconds", "arrived_ts")
 
 
 def bot_days(actions: DataFrame, cut: Cut) -> DataFrame:
@@ -82,25 +82,27 @@ def chain_events(events: DataFrame, cut: Cut) -> DataFrame:
     """`behavior_chains` of the events; every action that is not left out is in exactly one chain.
 
     - Order is by time, then event id. The same action on the same job at the same instant is one action: the
-      least event id stays.
+      first to arrive stays, then the least event id.
     - A chain ends when the next action comes more than `gap` later. Activity that has lasted longer than
       `max_span`, without such a pause, is cut at the next midnight (UTC); an action at midnight is the new
       day's.
     - A chain is cut after each `max_actions`; chains shorter than `min_actions` are left out.
     - A seeker's bot days are left out whole, before anything is sorted: their size bounds no task.
     """
+    return _gathered(_starts_marked(_once_each(people_actions(events, cut)), cut), cut)
+
+
+def people_actions(events: DataFrame, cut: Cut) -> DataFrame:
+    """`seeker_actions` without those of bot days."""
     actions = seeker_actions(events, cut)
-    people = actions.join(bot_days(actions, cut), ["seeker_id", "date"], "left_anti")
-    return _gathered(_starts_marked(_once_each(people), cut), cut)
+    return actions.join(bot_days(actions, cut), ["seeker_id", "date"], "left_anti")
 
 
 def _once_each(actions: DataFrame) -> DataFrame:
     # One shuffle by seeker serves this, the windows and the gathering.
     repeated = actions.repartition("seeker_id").groupBy("seeker_id", "job_id", "action", "event_ts")
-    first = F.min(F.struct("event_id", "dwell_seconds")).alias("first")
-    return repeated.agg(first).select(
-        "seeker_id", "job_id", "action", "event_ts", "first.event_id", "first.dwell_seconds"
-    )
+    first = F.min(F.struct("arrived_ts", "event_id", "dwell_seconds")).alias("first")
+    return repeated.agg(first).select("seeker_id", "job_id", "action", "event_ts", "first.*")
 
 
 def _starts_marked(actions: DataFrame, cut: Cut) -> DataFrame:
@@ -126,7 +128,7 @@ def _starts_marked(actions: DataFrame, cut: Cut) -> DataFrame:
 def _gathered(actions: DataFrame, cut: Cut) -> DataFrame:
     piece = F.floor((F.col("position") - F.col("head")) / F.lit(cut.max_actions)).alias("piece")
     # The time, then the event id lead the struct, so that sorting it sorts the actions.
-    action = F.struct("event_ts", "event_id", "job_id", "action", "dwell_seconds")
+    action = F.struct("event_ts", "event_id", "job_id", "action", "dwell_seconds", "arrived_ts")
     chains = actions.groupBy("seeker_id", "head", piece).agg(F.array_sort(F.collect_list(action)).alias("points"))
     start_ts = F.col("points")[0]["event_ts"]
     # The event id tells two chains apart that max_actions cut within one instant.
@@ -143,9 +145,8 @@ def _gathered(actions: DataFrame, cut: Cut) -> DataFrame:
 
 
 def _as_stored(point: Column) -> Column:
-    return F.struct(
-        *(point[name].alias(name) for name in ("job_id", "action", "event_ts", "dwell_seconds", "event_id"))
-    )
+    names = ("job_id", "action", "event_ts", "dwell_seconds", "event_id", "arrived_ts")
+    return F.struct(*(point[name].alias(name) for name in names))
 
 
 def _us(span: timedelta) -> int:

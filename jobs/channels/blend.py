@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from gpu_retrieval import Ragged
 from jobs.channels.inventory import NODE_FIELD, Inventory, open_inventory, spans
 from jobs.channels.search import Batch, lists_of, read_batch
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 WHY = pa.struct([("channel", pa.string()), ("rank", pa.int32()), ("evidence_id", pa.int64())])
 CANDIDATE = pa.struct(
@@ -109,6 +114,13 @@ def fuse(entries: Entries, weights: np.ndarray, rrf_k: float, quotas: np.ndarray
     why = why[np.lexsort((entries.rank[why], -added[why], whose))]
     offsets = np.r_[0, np.cumsum(lengths[kept])]
     return Fused(row[starts][kept], job[starts][kept], score[kept], offsets, why)
+
+
+def blend(queries: DataFrame, found: DataFrame, plan: BlendPlan) -> DataFrame:
+    """`BLENDED_DDL` rows, one a query and flow of the plan; `seeker_id` is the query's id."""
+    lists = found.groupBy("query_id").agg(F.collect_list(F.struct("flow", "channel", "candidates")).alias("lists"))
+    asked = queries.drop("seeker_id").join(lists, "query_id", "inner").withColumn("seeker_id", F.col("query_id"))
+    return asked.mapInArrow(lambda batches: blend_batches(batches, plan), BLENDED_DDL)
 
 
 def blend_batches(batches: Iterable[pa.RecordBatch], plan: BlendPlan) -> Iterator[pa.RecordBatch]:

@@ -34,10 +34,12 @@ def is_open(first: datetime, last: datetime) -> Column:
 def popularity(actions: DataFrame, as_of: datetime, half_life_days: float) -> DataFrame:
     """(job_id, popularity): demand before `as_of`, from 0 to 1, on a log scale, old actions counting less."""
     age_days = (F.lit(as_of.timestamp()) - F.col("event_ts").cast("double")) / 86_400
+    # in whole billionths: a sum of floats changes with the order of the rows
+    weight = F.floor(F.pow(F.lit(0.5), age_days / half_life_days) * 1e9)
     demand = (
         actions.where(F.col("event_ts") < F.lit(as_of))
         .groupBy("job_id")
-        .agg(F.log1p(F.sum(F.pow(F.lit(0.5), age_days / half_life_days))).alias("demand"))
+        .agg(F.log1p(F.sum(weight) / 1e9).alias("demand"))
     )
     most = demand.agg(F.max("demand").alias("most"))
     return demand.crossJoin(F.broadcast(most)).select("job_id", (F.col("demand") / F.col("most")).alias("popularity"))

@@ -132,7 +132,7 @@ def _terms(
         _exploded(acted.join(job_terms.select("job_id", "terms"), "job_id", "inner"), "query_id", "age")
         .where(F.col("field").isin(*BEHAVIOR_FIELDS))
         .groupBy("query_id", "field", "term")
-        .agg(F.sum(1.0 / (1.0 + F.col("age"))).alias("weight"))
+        .agg(F.sum(F.floor(1e9 / (1.0 + F.col("age")))).alias("weight"))
         .withColumn("rank", by_age)
         .where(F.col("rank") <= max_terms)
         .select("query_id", "field", "term")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,9 @@ from jobs.channels.inventory import (
     terms_by_field,
 )
 from jobs.channels.queries import TERM_FIELDS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 ORGANIC, PROMOTED = "organic", "promoted"
 
@@ -100,6 +104,11 @@ class Batch:
     def interest(self) -> np.ndarray:
         """(q, d): clicks and applies together; what orders a channel that has no vector of its own."""
         return unit(self.clicked + self.applied)
+
+
+def search(queries: DataFrame, plan: SearchPlan) -> DataFrame:
+    """One row a query, flow and channel that had something to ask; searched in the queries' own partitions."""
+    return queries.mapInArrow(lambda batches: search_batches(batches, plan), RESULT_DDL)
 
 
 def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Iterator[pa.RecordBatch]:

@@ -144,8 +144,8 @@ def without_repeats(rows: DataFrame, key: tuple[str, ...], time: str | None) -> 
 
 
 def accepted(rows: DataFrame) -> DataFrame:
-    """The rows that break no rule, without the columns that rules needed; `_source` stays."""
-    return rows.where(F.col(REASON).isNull()).drop(REASON, ROW, "_arrived", "_day", "_scope", "_time_lost")
+    """The rows that break no rule, without the columns that rules needed; `_source` and `_arrived` stay."""
+    return rows.where(F.col(REASON).isNull()).drop(REASON, ROW, "_day", "_scope", "_time_lost")
 
 
 def quarantined(rows: DataFrame, contract: ContractTable, run_id: str) -> DataFrame:

@@ -34,6 +34,7 @@ def event_rows(events: DataFrame, ids: DataFrame) -> DataFrame:
     seconds = (F.unix_micros("ended_ts") - F.unix_micros("event_ts")) / F.lit(1e6)
     rows = events.withColumn("actor", F.coalesce("actor", actor))
     rows = rows.withColumn("dwell_seconds", F.coalesce("dwell_seconds", seconds))
+    rows = rows.withColumn("arrived_ts", F.coalesce("_arrived", "event_ts"))
     return _columns(with_entity_id(with_entity_id(rows, ids, "seeker"), ids, "job"), EVENTS)
 
 
@@ -43,6 +44,7 @@ def hire_rows(hires: DataFrame, ids: DataFrame, stands_for: Names[str, str]) -> 
     for name, proxy in stands_for.items():
         source = F.when(F.col("_source") == name, proxy).otherwise(source)
     rows = hires.withColumn("source", source).withColumn("weight", F.coalesce("weight", F.lit(1.0)))
+    rows = rows.withColumn("arrived_ts", F.coalesce("_arrived", "hired_ts"))
     return _columns(with_entity_id(with_entity_id(rows, ids, "seeker"), ids, "job"), HIRES)
 
 

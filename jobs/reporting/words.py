@@ -59,16 +59,19 @@ class Words:
     def reasons(self, candidate: Row) -> list[str]:
         """Why the candidate is there: a line a channel that brought it, by its rank there."""
         why = sorted(candidate["why"] or (), key=lambda reason: (reason["rank"], reason["channel"]))
-        return [f"{r['channel']}, rank {r['rank']}: {self.reason(r['channel'], r['evidence_id'])}" for r in why]
+        return [f"{r['channel']}, rank {r['rank']}: {self.reason(candidate['job_id'], r)}" for r in why]
 
-    def reason(self, channel: str, evidence_id: int) -> str:
-        """Why a channel brought a candidate."""
+    def reason(self, job_id: int, why: Row) -> str:
+        """Why a channel brought the candidate `job_id`."""
+        channel, evidence_id = why["channel"], why["evidence_id"]
         if channel == "graph":
             link = self.links.get(evidence_id)
             return self.link(link) if link else f"shares link {evidence_id} of the segment graph"
         if channel in _ACTED:
             if evidence_id == NO_EVIDENCE:
                 return f"near the jobs they {_ACTED[channel]}"
+            if evidence_id == job_id:
+                return f"they {_ACTED[channel]} this very job"
             return f"near “{self.job(evidence_id)}”, which they {_ACTED[channel]}"
         term = term_of(evidence_id)
         if channel == "popular":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -113,4 +114,15 @@ def pipeline(spark, market, tmp_path_factory) -> Pipeline:
     pipeline.run("training_weekly", TRAINED)
     pipeline.run("candidates_daily", FIRST)
     pipeline.run("candidates_daily", SECOND)
+    shutil.copytree(pipeline.lake.root, published_copy(pipeline))
     return pipeline
+
+
+@pytest.fixture(scope="session")
+def published_lake(pipeline) -> Path:
+    """The lake as it was after those three runs, whatever tests have done to it since."""
+    return published_copy(pipeline)
+
+
+def published_copy(pipeline: Pipeline) -> Path:
+    return Path(f"{pipeline.lake.root}.published")

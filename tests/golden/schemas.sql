@@ -87,6 +87,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/events` (
   action STRING NOT NULL COMMENT 'What was done.',
   event_ts TIMESTAMP NOT NULL COMMENT 'When it was done.',
   date DATE NOT NULL COMMENT 'Slice: the date of event_ts.',
+  arrived_ts TIMESTAMP NOT NULL COMMENT 'When the row reached the board; event_ts where its source does not say.',
   dwell_seconds DOUBLE COMMENT 'How long a view lasted.',
   surface STRING COMMENT 'Where on the board: search, home, mail, …',
   list_id STRING COMMENT 'The shown list that the job was in.',
@@ -113,6 +114,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/hires` (
   job_id BIGINT NOT NULL COMMENT 'Into which job.',
   hired_ts TIMESTAMP NOT NULL COMMENT 'When.',
   date DATE NOT NULL COMMENT 'Slice: the date of hired_ts, not before the mapping\'s history_start.',
+  arrived_ts TIMESTAMP NOT NULL COMMENT 'When the row reached the board; hired_ts where its source does not say.',
   source STRING NOT NULL COMMENT 'confirmed, or the name of the proxy: interview, reply, apply, move, …',
   weight DOUBLE NOT NULL COMMENT 'What this row counts for: 1 for a confirmed hire.'
 )
@@ -191,7 +193,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/behavior_chains` (
   end_ts TIMESTAMP NOT NULL COMMENT 'Last action.',
   date DATE NOT NULL COMMENT 'Slice: the date on which the chain starts.',
   n_actions INT NOT NULL COMMENT 'How many actions the chain holds.',
-  actions ARRAY<STRUCT<job_id: BIGINT, action: STRING, event_ts: TIMESTAMP, dwell_seconds: DOUBLE, event_id: STRING>> NOT NULL COMMENT 'The actions, by time, then event id.'
+  actions ARRAY<STRUCT<job_id: BIGINT, action: STRING, event_ts: TIMESTAMP, dwell_seconds: DOUBLE, event_id: STRING, arrived_ts: TIMESTAMP>> NOT NULL COMMENT 'The actions, by time, then event id.'
 )
 USING DELTA
 PARTITIONED BY (date)

@@ -25,6 +25,7 @@ def hires(spark, *rows: tuple[int, int, str]):
                 job_id=1,
                 hired_ts=datetime(2026, 1, day, 12, tzinfo=UTC),
                 date=date(2026, 1, day),
+                arrived_ts=datetime(2026, 1, day, 12, tzinfo=UTC),
                 source=source,
                 weight=1.0,
             )

@@ -30,7 +30,7 @@ CUT = Cut(max_actions=4, max_actions_a_day=20, min_dwell_seconds=2.0)
 
 def event(event_id, seeker, job, at, action="view", actor="seeker", dwell=None):
     known = {"event_id": event_id, "seeker_id": seeker, "job_id": job, "actor": actor, "action": action}
-    return known | {"event_ts": at, "date": at.date(), "dwell_seconds": dwell}
+    return known | {"event_ts": at, "date": at.date(), "arrived_ts": at, "dwell_seconds": dwell}
 
 
 def as_table(spark, events):

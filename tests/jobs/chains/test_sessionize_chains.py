@@ -23,7 +23,7 @@ def run_of(lake, day, takes_history=False):
 
 def put_events(lake, dates, *events):
     rows = [
-        (event_id, seeker, 100, "seeker", "view", at, at.date(), None, None, None, None, None, None, None)
+        (event_id, seeker, 100, "seeker", "view", at, at.date(), at, None, None, None, None, None, None, None)
         for event_id, seeker, at in events
     ]
     lake.replace(EVENTS, {"date": dates}, lake.spark.createDataFrame(rows, spark_schema(EVENTS)))

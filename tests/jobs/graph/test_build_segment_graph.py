@@ -70,7 +70,7 @@ def board(lake: Lake) -> Lake:
         at = START + timedelta(days=1 + i // 6) if i < 90 else datetime(2026, 1, 19, tzinfo=UTC)
         # Into the same occupation, half of them into the same seniority; the last ten into the next one.
         job = (i + 3 + 3 * (i // 6 % 2)) % 90 if i < 90 else (i + 1) % 90
-        hires.append((i, job, at, at.date(), "move", 0.5))
+        hires.append((i, job, at, at.date(), at, "move", 0.5))
     put(lake, HIRES, hires)
     return lake
 

@@ -11,6 +11,7 @@ from jobs import show_candidates, show_run
 from jobs.errors import RunError, StageError
 from jobs.intervals import Interval
 from jobs.lake import LakeReader
+from jobs.reporting.words import Words
 from schemas import RUNS
 from tests.jobs.reporting.world import DAY, SECOND, SUNDAY, attempt, write
 
@@ -88,3 +89,8 @@ def test_exit_codes(board, tmp_path):
     missing = run(tmp_path, "--start", "2026-01-05", "--end", "2026-01-06")
     assert missing.returncode == 1
     assert missing.stderr == f"error: show_run: the lake at {tmp_path} has no table runs yet\n"
+
+
+def test_a_job_that_they_acted_on_themselves_is_called_so():
+    why = [{"channel": "click_chain", "rank": 3, "evidence_id": 5}]
+    assert Words({}, {}, {}).reasons({"job_id": 5, "why": why}) == ["click_chain, rank 3: they viewed this very job"]

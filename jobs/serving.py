@@ -1,0 +1,141 @@
+"""What the stages that serve candidates share: what a run knows of seekers, and how it asks and blends.
+
+A run knows what had reached the board before its interval's end. So an older day done again after newer days,
+whose runs have put late events into the shared tables, gives its own candidates again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from jobs.chains.sessionize import Cut, people_actions
+from jobs.channels.blend import BlendPlan
+from jobs.channels.jobs_open import latest_versions
+from jobs.channels.queries import build_queries, quality_bands
+from jobs.channels.search import ORGANIC, PROMOTED, SearchPlan
+from jobs.graph.nodes import assign_nodes
+from jobs.intervals import DAY, Dates
+from jobs.lake import Lake
+from jobs.runs import TRAINING, Run
+from jobs.terms.version import taxonomy_version
+from schemas import EVENTS, JOB_TERMS, SEEKER_NODES, SEEKER_TERMS, SEGMENT_LINKS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# What takes a job from a seeker's candidates without being an interest.
+DISMISS = "dismiss"
+
+
+def searched_times(run: Run) -> tuple[datetime, datetime]:
+    """The instants at which a query of this run may be asked: one for a daily run, the held-out days for training."""
+    return (run.trained_until if run.dag == TRAINING else run.interval.end), run.interval.end
+
+
+def known(rows: DataFrame, run: Run) -> DataFrame:
+    """The rows that had reached the board before the run's interval ended."""
+    return rows.where(F.col("arrived_ts") < F.lit(run.interval.end))
+
+
+def known_actions(lake: Lake, run: Run) -> DataFrame:
+    """(seeker_id, job_id, action, event_ts) of the days that serving looks back on, dismissals included.
+
+    Bots' days and glances are left out, by the rules of chains.
+    """
+    end = run.interval.dates.end
+    first = searched_times(run)[0].date() - run.settings.serving.lookback_days * DAY
+    events = known(lake.read(EVENTS, Dates(first, end)), run).where(F.col("event_ts") < F.lit(run.interval.end))
+    columns = ("seeker_id", "job_id", "action", "event_ts")
+    dismissed = events.where(F.col("action") == DISMISS).select(*columns)
+    return people_actions(events, cut_of(run)).select(*columns).unionByName(dismissed)
+
+
+def of_interest(actions: DataFrame) -> DataFrame:
+    return actions.where(F.col("action") != DISMISS)
+
+
+def cut_of(run: Run) -> Cut:
+    settings = run.settings.sessionize_chains
+    return Cut(
+        gap=timedelta(minutes=settings.gap_minutes),
+        max_span=timedelta(hours=settings.max_span_hours),
+        max_actions=settings.max_actions,
+        min_actions=settings.min_actions,
+        max_actions_a_day=settings.max_actions_a_day,
+        min_dwell_seconds=settings.min_dwell_seconds,
+    )
+
+
+def run_queries(
+    lake: Lake, run: Run, cases: DataFrame, actions: DataFrame, excluded_actions: list[str] | None = None
+) -> DataFrame:
+    """The queries of these cases under the run's models; see `build_queries`."""
+    options = run.settings.retrieve_candidates
+    taxonomy = taxonomy_version(lake, run)
+    seeker_terms = lake.read_or_empty(SEEKER_TERMS, taxonomy_version=taxonomy)
+    nodes, bands = seeker_nodes(lake, run, latest_versions(seeker_terms, "seeker_id", first_case(run)))
+    return build_queries(
+        cases,
+        actions=actions,
+        seeker_terms=seeker_terms,
+        job_terms=latest_versions(lake.read(JOB_TERMS, taxonomy_version=taxonomy), "job_id", run.interval.end),
+        seeker_nodes=nodes,
+        node_bands=bands,
+        n_bands=options.quality_bands,
+        excluded_actions=excluded_actions or options.excluded_actions,
+        max_actions=options.max_actions,
+        max_terms=options.max_terms,
+    )
+
+
+def first_case(run: Run) -> datetime:
+    """Profiles behind node ids are as of this instant: a training run's are those of before its held-out days."""
+    return run.trained_until if run.dag == TRAINING else run.interval.end
+
+
+def seeker_nodes(lake: Lake, run: Run, terms: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """(seeker_id, nodes), kept in `seeker_nodes`, and the links' quality bands; both empty without a graph."""
+    version = run.model("segment_graph")
+    if version is None:
+        spark = lake.spark
+        return (
+            spark.createDataFrame([], "seeker_id bigint, nodes array<int>"),
+            spark.createDataFrame([], "node_id int, band int"),
+        )
+    links = lake.read(SEGMENT_LINKS, model_version=version)
+    nodes = assign_nodes(terms, links, "seeker").select(
+        F.lit(version).alias("model_version"), F.lit(run.date).alias("date"), "seeker_id", "nodes"
+    )
+    lake.replace(SEEKER_NODES, {"model_version": version, "date": run.date}, nodes)
+    written = lake.read(SEEKER_NODES, Dates(run.date, run.date + DAY), model_version=version)
+    return written, quality_bands(links, run.settings.retrieve_candidates.quality_bands)
+
+
+def search_plan(
+    run: Run, *, at_its_time: bool = False, k: int | None = None, flows: tuple[str, ...] = (ORGANIC, PROMOTED)
+) -> SearchPlan:
+    """`at_its_time`: queries are of different instants, each over the jobs open at its own."""
+    options = run.settings.retrieve_candidates
+    return SearchPlan(
+        inventory=run.artifact("index"),
+        k=k or options.k,
+        half_life_actions=options.half_life_actions,
+        memory_budget=options.memory_mb << 20,
+        device=options.device,
+        at_its_time=at_its_time,
+        flows=flows,
+    )
+
+
+def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
+    options = run.settings.blend_candidates
+    return BlendPlan(
+        inventory=run.artifact("index"),
+        quotas=quotas or {ORGANIC: options.organic_quota, PROMOTED: options.promoted_quota},
+        weights=options.weights,
+        rrf_k=options.rrf_k,
+        half_life_actions=run.settings.retrieve_candidates.half_life_actions,
+    )
