@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.errors import LakeError
 from jobs.intervals import Dates
 from schemas import CANDIDATES, CHANNEL_CANDIDATES, RUN_METRICS, RUNS, TABLES, Table
-from schemas.render import constraint_statements, create_statement, spark_schema
+from schemas.render import CONSTRAINT, constraint_statements, create_statement, spark_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,15 +129,14 @@ class Lake:
         return self.spark.sql(current_sql(table, dag))
 
     def create(self, table: Table) -> None:
-        """Make the table, with its constraints, unless it is there; a half-made one is finished."""
+        """Make the table, with its constraints, unless it is there; one made before some of them gets those."""
         if table.name in self._ready:
             return
         if not self.exists(table):
             self.spark.sql(create_statement(table, self.path(table)))
-        properties = self.spark.sql(f"SHOW TBLPROPERTIES delta.`{self.path(table)}`").collect()
-        present = {row["key"].removeprefix("delta.constraints.") for row in properties}
-        for name, statement in zip(table.checks, constraint_statements(table, self.path(table)), strict=True):
-            if name.lower() not in present:
+        properties = self._newest(table).metadata().configuration()
+        for name, statement in constraint_statements(table, self.path(table)).items():
+            if not properties.contains(f"{CONSTRAINT}{name}"):
                 self.spark.sql(statement)
         self._ready.add(table.name)
 
@@ -147,10 +146,12 @@ class Lake:
 
     def newest_version(self, table: Table) -> int:
         """The newest Delta version of the table, whichever process wrote it."""
+        return int(self._newest(table).version())
+
+    def _newest(self, table: Table) -> Any:
         log = self._log(table)
         # Scala's default arguments, which Python cannot leave out
-        defaults = [getattr(log, f"update$default${n}")() for n in (1, 2, 3)]
-        return int(log.update(*defaults).version())
+        return log.update(*[getattr(log, f"update$default${n}")() for n in (1, 2, 3)])
 
     def _log(self, table: Table) -> Any:
         jvm: Any = self.spark._jvm

@@ -112,9 +112,10 @@ def open_attempt(
     """
     models = {} if dag == TRAINING else frozen_models(lake, interval, asked or {})
     for _ in range(10):
-        known = _events(lake, dag)
-        attempt = 1 + max((e["attempt"] for e in known if _same(e, interval)), default=0)
-        takes_history = not any(e["event"] == "published" for e in _events(lake))
+        known = _events(lake)
+        tried = (e["attempt"] for e in known if e["dag"] == dag and _same(e, interval))
+        attempt = 1 + max(tried, default=0)
+        takes_history = not any(e["event"] == "published" for e in known)
         run = Run(dag, interval, attempt, settings, mapping, models, lake.root, takes_history)
         opened_at = datetime.now(UTC)
         if _append_event(lake, run, "opened", opened_at):

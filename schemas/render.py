@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # Candidate and training slices must stay readable by time travel for as long as runs refer to them.
 RETENTION = "interval 30 days"
 
+# A CHECK is a property of its table, by this name and its own.
+CONSTRAINT = "delta.constraints."
+
 
 def spark_type(kind: Type) -> DataType:
     """The Spark type; elements, values and fields inside are nullable, as Spark's own functions make them."""
@@ -77,26 +80,36 @@ def sql_type(kind: Type) -> str:
 
 
 def create_statement(table: Table, path: str) -> str:
-    """CREATE TABLE for a Delta table at `path`, absolute; its constraints are `constraint_statements`."""
+    """CREATE TABLE for a Delta table at `path`, absolute, with its constraints.
+
+    As properties they are there from the first commit on; each ALTER TABLE is a commit and a second of its own.
+    """
     columns = ",\n  ".join(
         f"{c.name} {sql_type(c.parsed)}{'' if c.nullable else ' NOT NULL'} COMMENT {_quoted(c.meaning)}"
         for c in table.columns
     )
     partitioned = f"\nPARTITIONED BY ({', '.join(table.partition)})" if table.partition else ""
+    properties = {"delta.logRetentionDuration": RETENTION, "delta.deletedFileRetentionDuration": RETENTION}
+    properties |= {CONSTRAINT + name: condition for name, condition in _conditions(table).items()}
+    listed = ",\n  ".join(f"{_quoted(name)} = {_quoted(value)}" for name, value in properties.items())
     return (
         f"CREATE TABLE IF NOT EXISTS delta.`{path}` (\n  {columns}\n)\nUSING DELTA{partitioned}\n"
         f"COMMENT {_quoted(table.meaning)}\n"
-        f"TBLPROPERTIES ('delta.logRetentionDuration' = '{RETENTION}', "
-        f"'delta.deletedFileRetentionDuration' = '{RETENTION}')"
+        f"TBLPROPERTIES (\n  {listed}\n)"
     )
 
 
-def constraint_statements(table: Table, path: str) -> list[str]:
-    return [
-        # Delta takes a null for a violation (measured on 4.4); SQL's CHECK, and ours, lets it pass
-        f"ALTER TABLE delta.`{path}` ADD CONSTRAINT {name} CHECK (coalesce({condition}, true))"
-        for name, condition in table.checks.items()
-    ]
+def constraint_statements(table: Table, path: str) -> dict[str, str]:
+    """Constraint to the statement that adds it to a table made before there was that constraint."""
+    return {
+        name: f"ALTER TABLE delta.`{path}` ADD CONSTRAINT {name} CHECK ({condition})"
+        for name, condition in _conditions(table).items()
+    }
+
+
+def _conditions(table: Table) -> dict[str, str]:
+    # Delta takes a null for a violation (measured on 4.4); SQL's CHECK, and ours, lets it pass
+    return {name: f"coalesce({condition}, true)" for name, condition in table.checks.items()}
 
 
 def _quoted(text: str) -> str:

@@ -132,7 +132,10 @@ def without_repeats(rows: DataFrame, key: tuple[str, ...], time: str | None) -> 
     """The same rows; of those that break no rule and share a key, all but the first have that reason."""
     what = "event id" if key == ("event_id",) else " ".join(key)
     own = [c for c in rows.columns if not c.startswith("_")]
-    content = F.xxhash64(F.to_json(F.struct(*own)), "_source")
+    # a hash passes nulls over: which columns are null is part of the content
+    arrays = {name for name, kind in rows.dtypes if kind.startswith("array")}
+    values = [F.to_json(name) if name in arrays else F.col(name) for name in own]
+    content = F.xxhash64(*values, F.array(*[F.col(name).isNull() for name in own]), F.col("_source"))
     # rows that break a rule are each alone: a million null keys make no window
     alone = F.when(F.col(REASON).isNotNull(), F.monotonically_increasing_id())
     order = [F.col(time)] if time else []

@@ -6,11 +6,12 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/entity_ids` (
 USING DELTA
 PARTITIONED BY (kind)
 COMMENT 'The board\'s own ids and the int64 that stands for each everywhere else.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/entity_ids` ADD CONSTRAINT known_kind CHECK (coalesce(kind IN ('seeker', 'job'), true));
-
-ALTER TABLE delta.`/lake/entity_ids` ADD CONSTRAINT not_negative CHECK (coalesce(entity_id >= 0, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.known_kind' = 'coalesce(kind IN (\'seeker\', \'job\'), true)',
+  'delta.constraints.not_negative' = 'coalesce(entity_id >= 0, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/seekers` (
   seeker_id BIGINT NOT NULL COMMENT 'The seeker.',
@@ -35,7 +36,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/seekers` (
 USING DELTA
 PARTITIONED BY (date)
 COMMENT 'Profile versions: what a seeker\'s profile said from valid_from until the next version.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/jobs` (
   job_id BIGINT NOT NULL COMMENT 'The job.',
@@ -73,11 +77,12 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/jobs` (
 USING DELTA
 PARTITIONED BY (date)
 COMMENT 'Job versions: what a posting said from valid_from until the next version.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/jobs` ADD CONSTRAINT closes_after_opening CHECK (coalesce(closed_ts >= posted_ts, true));
-
-ALTER TABLE delta.`/lake/jobs` ADD CONSTRAINT salary_in_order CHECK (coalesce(salary_max >= salary_min, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.closes_after_opening' = 'coalesce(closed_ts >= posted_ts, true)',
+  'delta.constraints.salary_in_order' = 'coalesce(salary_max >= salary_min, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/events` (
   event_id STRING NOT NULL COMMENT 'The board\'s id of the event.',
@@ -99,15 +104,14 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/events` (
 USING DELTA
 PARTITIONED BY (date)
 COMMENT 'What seekers did with jobs and employers with seekers, once an event id.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/events` ADD CONSTRAINT known_action CHECK (coalesce(action IN ('impression', 'view', 'save', 'apply', 'call', 'message', 'dismiss', 'reject', 'resume_view', 'reply', 'interview'), true));
-
-ALTER TABLE delta.`/lake/events` ADD CONSTRAINT known_actor CHECK (coalesce(actor IN ('seeker', 'employer'), true));
-
-ALTER TABLE delta.`/lake/events` ADD CONSTRAINT dwell_not_negative CHECK (coalesce(dwell_seconds >= 0, true));
-
-ALTER TABLE delta.`/lake/events` ADD CONSTRAINT position_from_one CHECK (coalesce(list_position >= 1, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.known_action' = 'coalesce(action IN (\'impression\', \'view\', \'save\', \'apply\', \'call\', \'message\', \'dismiss\', \'reject\', \'resume_view\', \'reply\', \'interview\'), true)',
+  'delta.constraints.known_actor' = 'coalesce(actor IN (\'seeker\', \'employer\'), true)',
+  'delta.constraints.dwell_not_negative' = 'coalesce(dwell_seconds >= 0, true)',
+  'delta.constraints.position_from_one' = 'coalesce(list_position >= 1, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/hires` (
   seeker_id BIGINT NOT NULL COMMENT 'Who was hired.',
@@ -121,9 +125,11 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/hires` (
 USING DELTA
 PARTITIONED BY (date)
 COMMENT 'Confirmed hires, or the proxy that a mapping declares in their place.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/hires` ADD CONSTRAINT weight_positive CHECK (coalesce(weight > 0, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.weight_positive' = 'coalesce(weight > 0, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/taxonomy` (
   taxonomy_version STRING NOT NULL COMMENT 'Hash of the taxonomy\'s content.',
@@ -135,7 +141,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/taxonomy` (
 USING DELTA
 PARTITIONED BY (taxonomy_version)
 COMMENT 'Surface forms and what each names: titles to occupations, spellings to skills.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/quarantine` (
   run_id STRING NOT NULL COMMENT 'The run that refused the row.',
@@ -147,7 +156,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/quarantine` (
 USING DELTA
 PARTITIONED BY (run_id)
 COMMENT 'Input rows that broke the contract, each once a reason, with the row as it came.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/term_dictionary` (
   field STRING NOT NULL COMMENT 'Term field: title, occupation, skill, region, …',
@@ -158,9 +170,11 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/term_dictionary` (
 USING DELTA
 PARTITIONED BY (field)
 COMMENT 'Terms and the int32 that stands for each in the index and in filters.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/term_dictionary` ADD CONSTRAINT not_negative CHECK (coalesce(term_id >= 0, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.not_negative' = 'coalesce(term_id >= 0, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/seeker_terms` (
   seeker_id BIGINT NOT NULL COMMENT 'The seeker.',
@@ -172,7 +186,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/seeker_terms` (
 USING DELTA
 PARTITIONED BY (taxonomy_version, date)
 COMMENT 'The terms of each seeker version under a taxonomy version.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/job_terms` (
   job_id BIGINT NOT NULL COMMENT 'The job.',
@@ -184,7 +201,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/job_terms` (
 USING DELTA
 PARTITIONED BY (taxonomy_version, date)
 COMMENT 'The terms of each job version under a taxonomy version.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/behavior_chains` (
   chain_id BIGINT NOT NULL COMMENT 'Hash of seeker and start.',
@@ -198,11 +218,12 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/behavior_chains` (
 USING DELTA
 PARTITIONED BY (date)
 COMMENT 'Each seeker\'s actions cut into sessions, in order.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/behavior_chains` ADD CONSTRAINT ends_after_start CHECK (coalesce(end_ts >= start_ts, true));
-
-ALTER TABLE delta.`/lake/behavior_chains` ADD CONSTRAINT not_empty CHECK (coalesce(n_actions >= 1, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.ends_after_start' = 'coalesce(end_ts >= start_ts, true)',
+  'delta.constraints.not_empty' = 'coalesce(n_actions >= 1, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/segment_links` (
   model_version STRING NOT NULL COMMENT 'The training run that made the link.',
@@ -220,9 +241,11 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/segment_links` (
 USING DELTA
 PARTITIONED BY (model_version)
 COMMENT 'Links of the segment graph: which seeker segment is hired into which job segment, and how surely.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/segment_links` ADD CONSTRAINT not_negative CHECK (coalesce(node_id >= 0, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.not_negative' = 'coalesce(node_id >= 0, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/seeker_nodes` (
   model_version STRING NOT NULL COMMENT 'The segment graph.',
@@ -233,7 +256,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/seeker_nodes` (
 USING DELTA
 PARTITIONED BY (model_version, date)
 COMMENT 'The node ids that each seeker carries, as of a date.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/job_nodes` (
   model_version STRING NOT NULL COMMENT 'The segment graph.',
@@ -244,7 +270,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/job_nodes` (
 USING DELTA
 PARTITIONED BY (model_version, date)
 COMMENT 'The node ids that each job carries, as of a date.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/job_vectors` (
   model_version STRING NOT NULL COMMENT 'The job embeddings.',
@@ -256,7 +285,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/job_vectors` (
 USING DELTA
 PARTITIONED BY (model_version, date)
 COMMENT 'The embedding of each job that was open or acted upon, as of a date.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/models` (
   model_name STRING NOT NULL COMMENT 'segment_graph or job_embeddings.',
@@ -273,9 +305,11 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/models` (
 USING DELTA
 PARTITIONED BY (model_name)
 COMMENT 'What happened to each model version: trained, promoted, withdrawn.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/models` ADD CONSTRAINT known_event CHECK (coalesce(event IN ('trained', 'promoted', 'withdrawn'), true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.known_event' = 'coalesce(event IN (\'trained\', \'promoted\', \'withdrawn\'), true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/channel_candidates` (
   run_id STRING NOT NULL COMMENT 'The run.',
@@ -290,9 +324,11 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/channel_candidates` (
 USING DELTA
 PARTITIONED BY (run_id, channel)
 COMMENT 'What each channel brought for each seeker.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/channel_candidates` ADD CONSTRAINT returned_in_range CHECK (coalesce(returned <= asked AND returned <= eligible, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.returned_in_range' = 'coalesce(returned <= asked AND returned <= eligible, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/candidates` (
   run_id STRING NOT NULL COMMENT 'The run.',
@@ -306,9 +342,11 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/candidates` (
 USING DELTA
 PARTITIONED BY (run_id)
 COMMENT 'The candidate set of each seeker and flow: what a ranker then orders.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/candidates` ADD CONSTRAINT returned_in_range CHECK (coalesce(returned <= asked, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.returned_in_range' = 'coalesce(returned <= asked, true)'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/run_metrics` (
   run_id STRING NOT NULL COMMENT 'The run.',
@@ -320,7 +358,10 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/run_metrics` (
 USING DELTA
 PARTITIONED BY (run_id, stage)
 COMMENT 'Every figure that a run wrote about itself: volumes, funnel, coverage, evaluation, seconds.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days'
+);
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/runs` (
   dag STRING NOT NULL COMMENT 'The DAG.',
@@ -342,8 +383,9 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/runs` (
 USING DELTA
 PARTITIONED BY (dag)
 COMMENT 'What happened to each attempt of a run: opened, published, failed.'
-TBLPROPERTIES ('delta.logRetentionDuration' = 'interval 30 days', 'delta.deletedFileRetentionDuration' = 'interval 30 days');
-
-ALTER TABLE delta.`/lake/runs` ADD CONSTRAINT known_event CHECK (coalesce(event IN ('opened', 'published', 'failed'), true));
-
-ALTER TABLE delta.`/lake/runs` ADD CONSTRAINT interval_in_order CHECK (coalesce(interval_end > interval_start, true));
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.known_event' = 'coalesce(event IN (\'opened\', \'published\', \'failed\'), true)',
+  'delta.constraints.interval_in_order' = 'coalesce(interval_end > interval_start, true)'
+);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -11,7 +12,8 @@ from jobs.errors import LakeError, RunError
 from jobs.intervals import Dates
 from jobs.lake import Lake, LakeReader, current_sql
 from schemas import ENTITY_IDS, HIRES, RUN_METRICS
-from schemas.render import spark_schema
+from schemas.render import create_statement, spark_schema
+from schemas.table import checks
 
 DAYS = Dates(date(2026, 1, 1), date(2026, 1, 3))
 
@@ -72,6 +74,14 @@ def test_what_does_not_fit_is_refused_with_every_difference(spark, lake):
     with pytest.raises(LakeError, match="has no table hires yet"):
         lake.read(HIRES)
     assert lake.read_or_empty(HIRES).count() == 0
+
+
+def test_a_table_made_before_its_constraints_gets_them(spark, lake):
+    path = lake.path(HIRES)
+    spark.sql(create_statement(replace(HIRES, checks=checks()), path))
+    lake.create(HIRES)
+    properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{path}`").collect()}
+    assert "weight > 0" in properties["delta.constraints.weight_positive"]
 
 
 def test_constraints_hold_and_a_null_passes_them(spark, lake):

@@ -11,7 +11,6 @@ import pytest
 from schemas import CANDIDATES, TABLES, Column, Table
 from schemas.render import (
     arrow_schema,
-    constraint_statements,
     create_statement,
     data_dictionary,
     spark_schema,
@@ -24,11 +23,7 @@ DICTIONARY = ROOT / "docs/data_dictionary.md"
 
 
 def ddl() -> str:
-    statements = [
-        s
-        for t in TABLES
-        for s in [create_statement(t, f"/lake/{t.name}"), *constraint_statements(t, f"/lake/{t.name}")]
-    ]
+    statements = [create_statement(t, f"/lake/{t.name}") for t in TABLES]
     return ";\n\n".join(statements) + ";\n"
 
 
