@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.clauses import AllIn, AllOf, Between, Clause, NoneOf, OneOf, TermClause, binds
+from gpu_retrieval.clauses import AllIn, AllOf, Between, Clause, NoneOf, OneOf, TermClause
 from gpu_retrieval.groups import TermSets
 from gpu_retrieval.segments import Segment
 
@@ -48,6 +48,31 @@ class Cells:
     def per_cell(self, per_entry: np.ndarray) -> np.ndarray:
         """Each entry's value for each of its cells."""
         return np.repeat(per_entry, self.lengths)
+
+    def counts(self, mask: np.ndarray) -> np.ndarray:
+        """(entries,) int64: cells of each entry that are True."""
+        counts = np.empty(len(self.lengths), dtype=np.int64)
+        if compiled.AVAILABLE:
+            compiled.loops().row_counts(mask, self.offsets, counts)
+        else:
+            for entry in range(len(counts)):
+                counts[entry] = np.count_nonzero(mask[self.offsets[entry] : self.offsets[entry + 1]])
+        return counts
+
+    def picked(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the cells that are True, entry after entry, and how many each entry has."""
+        lengths = self.counts(mask)
+        rows = np.empty(lengths.sum(), dtype=np.int32)
+        if compiled.AVAILABLE:
+            before = np.cumsum(lengths) - lengths
+            compiled.loops().pick(self.rows, self.starts, self.lengths, self.offsets, mask, before, rows)
+            return rows, lengths
+        done = 0
+        for begin, end, _, part in self.parts():
+            held = part[mask[begin:end]]
+            rows[done : done + len(held)] = held
+            done += len(held)
+        return rows, lengths
 
     def parts(self) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
         """First and last cell, and the entry and row of each, some cells at a time."""
@@ -92,14 +117,13 @@ def _passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, Term
 
 def _binding(where: Clause, cells: Cells) -> np.ndarray:
     """(entries,) bool"""
-    if where.applies is None and not isinstance(where, (AllOf, OneOf)):
-        return np.ones(len(cells.queries), dtype=bool)
+    own = np.ones(len(cells.queries), dtype=bool) if where.applies is None else where.applies[cells.queries]
     if isinstance(where, (AllOf, OneOf)):
         inner = np.zeros(len(cells.queries), dtype=bool)
         for clause in where.clauses:
             inner |= _binding(clause, cells)
-        return inner if where.applies is None else inner & where.applies[cells.queries]
-    return where.applies[cells.queries]
+        return own & inner
+    return own
 
 
 def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
@@ -110,7 +134,7 @@ def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
     missing = len(column.levels) if where.missing_passes else -1
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
-        compiled.in_range(
+        compiled.loops().in_range(
             column.ranks[cells.rows], cells.starts, cells.lengths, cells.offsets, first, last, missing, mask
         )
         return mask
@@ -123,7 +147,9 @@ def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
 
 def _having(where: TermClause, cells: Cells, segment: Segment, own: TermSets) -> np.ndarray:
     """A clause on terms as a count: so many of the row's own terms are to be found."""
-    offsets, terms = segment.terms[where.field].forward
+    column = segment.terms[where.field]
+    offsets, codes = column.forward
+    asked = column.codes(own.sets)
     of_entry = own.of_query[cells.queries]
     lengths = np.diff(own.sets.offsets)[of_entry]
     if isinstance(where, AllIn):
@@ -138,29 +164,29 @@ def _having(where: TermClause, cells: Cells, segment: Segment, own: TermSets) ->
         missing = lengths > 0
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
-        sets = own.sets
-        compiled.having(
-            cells.rows, cells.starts, cells.lengths, cells.offsets, offsets, terms, sets.offsets, sets.values,
-            of_entry, needed, missing, mask,
+        compiled.loops().having(
+            cells.rows, cells.starts, cells.lengths, cells.offsets,
+            offsets[:0] if column.is_single else offsets, codes, len(column.terms),
+            asked.offsets, asked.values, of_entry, needed, missing, mask,
         )  # fmt: skip
     else:
-        # The sets as one ascending array: a look-up of (set, term) says whether the set holds the term.
-        keys = (own.sets.row_numbers() << 32) | own.sets.values
+        # The sets as one ascending array: a look-up of (set, code) says whether the set holds the code.
+        keys = (asked.row_numbers() << 32) | asked.values
         for begin, end, entries, rows in cells.parts():
-            found = _found(keys, of_entry[entries], offsets[rows], offsets[rows + 1], terms)
+            found = _found(keys, of_entry[entries], offsets[rows], offsets[rows + 1], codes)
             bare = missing[entries] & (offsets[rows] == offsets[rows + 1])
             mask[begin:end] = (found >= needed[entries]) | bare
     return np.logical_not(mask, out=mask) if isinstance(where, NoneOf) else mask
 
 
-def _found(keys: np.ndarray, sets: np.ndarray, starts: np.ndarray, ends: np.ndarray, terms: np.ndarray) -> np.ndarray:
-    """(cells,) int64: how many of the terms in a cell's span its set holds; a term of every cell at a time."""
+def _found(keys: np.ndarray, sets: np.ndarray, starts: np.ndarray, ends: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(cells,) int64: how many of the codes in a cell's span its set holds; one of every cell at a time."""
     found = np.zeros(len(starts), dtype=np.int64)
     if len(keys) == 0:
         return found
     for place in range(int((ends - starts).max(initial=0))):
         some = np.flatnonzero(starts + place < ends)
-        asked = (sets[some] << 32) | terms[starts[some] + place]
+        asked = (sets[some] << 32) | codes[starts[some] + place]
         at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
         found[some] += keys[at] == asked
     return found

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Clause, Leaf, NoneOf, OneOf, TermClause
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, NoneOf, OneOf, TermClause
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
 NO_DRIVER = np.iinfo(np.int64).max
-# A posting drawn and checked against one clause; a candidate's vector gathered; one clause on one pair.
-DRAW_NS, GATHER_NS, CHECK_NS = 4.0, 30.0, 0.7
+# A posting drawn, a candidate's vector gathered, terms looked up and a range compared for one pair.
+DRAW_NS, GATHER_NS, CHECK_NS, RANGE_NS = 3.0, 30.0, 3.0, 0.7
 # A query's share of a group's overhead: its k best scored again, sorted and written.
 GROUP_NS, RESULT_NS = 2_000.0, 60.0
 
@@ -49,9 +49,9 @@ class Groups:
     """`order[starts[g]:starts[g + 1]]` are the queries of group g; `rest` are those that nothing drives.
 
     `driver` (groups,) is the number in `drivers` of the clause drawn from, ascending; group g draws from the
-    postings of `drawn.row(g)`, `n_drawn[g]` in all. `kept` is checked once a group, `left` once a query, both
-    None where there is nothing to check. `sets` holds the different rows of each term clause by the identity
-    of its rows. `cost_ns` is the estimate for all groups.
+    postings of `drawn.row(drawn_by[g])`, `n_drawn[g]` in all; `drawn_by` ascends. `kept` is checked once a
+    group, `left` once a query, both None where there is nothing to check. `sets` holds the different rows of
+    each term clause by the identity of its rows. `cost_ns` is the estimate for all groups.
     """
 
     order: np.ndarray
@@ -60,6 +60,7 @@ class Groups:
     drivers: list[AnyOf | AllIn]
     driver: np.ndarray
     drawn: Ragged
+    drawn_by: np.ndarray
     n_drawn: np.ndarray
     kept: Clause | None
     left: Clause | None
@@ -128,6 +129,7 @@ class _Grouping:
         for number in np.unique(by_query):
             of_query = sets[id(self._terms(number).rows)].of_query[driven]
             self.group = _refined(self.group, np.where(by_query == number, of_query + 1, 0))
+        self.drawn_by = self.group
         self.adopted: list[int] = []
 
     def _terms(self, number: int) -> TermClause:
@@ -149,6 +151,7 @@ class _Grouping:
         order = np.argsort(self.group, kind="stable")
         starts = np.flatnonzero(np.diff(self.group[order], prepend=-1))
         first = order[starts]
+        _, drawing, drawn_by = np.unique(self.drawn_by[first], return_index=True, return_inverse=True)
         numbers, driver = np.unique(self.by_query[first], return_inverse=True)
         drivers = [self._terms(number) for number in numbers]
         return Groups(
@@ -157,7 +160,8 @@ class _Grouping:
             rest=rest,
             drivers=drivers,  # type: ignore[arg-type]
             driver=driver.reshape(-1),
-            drawn=self._drawn(drivers, driver.reshape(-1), self.driven[first]),
+            drawn=self._drawn(drivers, driver.reshape(-1)[drawing], self.driven[first[drawing]]),
+            drawn_by=drawn_by.reshape(-1),
             n_drawn=self.n_drawn[first],
             kept=self._conjunction(self.adopted),
             left=self._conjunction([number for number in range(len(self.parts)) if number not in self.adopted]),
@@ -168,11 +172,15 @@ class _Grouping:
     def _cost(self, group: np.ndarray, adopted: Sequence[int]) -> float:
         _, first, sizes = np.unique(group, return_index=True, return_counts=True)
         drawn = self.n_drawn[first].astype(np.float64)
-        apart = [number for number in adopted if not (self.by_query == number).all()]
-        share = float(np.prod(self.shares[apart])) if apart else 1.0
-        n_left = len(self.parts) - len(adopted)
-        per_group = GROUP_NS + drawn * (DRAW_NS * (1 + len(adopted)) + GATHER_NS * share)
-        per_query = self.result_ns + drawn * share * (self.cell_ns + CHECK_NS * n_left)
+        share, check_ns = np.ones(len(first)), np.zeros(len(first))
+        for number, part in enumerate(self.parts):
+            apart = self.by_query[first] != number
+            if number in adopted:
+                share[apart] *= self.shares[number]
+            else:
+                check_ns[apart] += RANGE_NS if isinstance(part, Between) else CHECK_NS
+        per_group = GROUP_NS + drawn * (DRAW_NS + CHECK_NS * len(adopted) + GATHER_NS * share)
+        per_query = self.result_ns + drawn * share * (self.cell_ns + check_ns)
         return float((per_group + per_query * sizes).sum())
 
     def _conjunction(self, numbers: list[int]) -> Clause | None:

@@ -102,7 +102,7 @@ def _same(sets: Ragged) -> np.ndarray:
         group[rows] = n_groups + inverse
         n_groups += len(values)
     seen: dict[bytes, int] = {}
-    for row in np.flatnonzero(lengths > LONG_ROW):
+    for row in np.flatnonzero(lengths > LONG_ROW).tolist():
         group[row] = n_groups + seen.setdefault(sets.row(row).tobytes(), len(seen))
     return group
 

@@ -22,7 +22,7 @@ from gpu_retrieval.quantize import Codes
 from gpu_retrieval.scan import Stretch, TileQueries, scan, score_by_product
 from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
-from gpu_retrieval.tiles import Tiling, tile
+from gpu_retrieval.tiles import tile
 from gpu_retrieval.topk import NO_KEY, Hits, TopK
 
 # Scratch of a row that is drawn and of a (query, candidate) cell that is checked.
@@ -67,8 +67,8 @@ class _Search:
         self.max_rows = max(1, task.memory_budget // 8 // BYTES_PER_ROW)
         self.max_cells = max(1, task.memory_budget // 8 // BYTES_PER_CELL)
         self.cap = 2 * self.k + 4 * compiled.BLOCK
-        self.piece_queries = self._piece_queries()
-        self.compiled = self.piece_queries > 0 and compiled.AVAILABLE and not task.backend.on_gpu
+        can_compile = compiled.AVAILABLE and not task.backend.on_gpu
+        self.piece_queries = self._piece_queries() if can_compile else 0
         self.excluded = None if task.exclude is None else _excluded_rows(task)
 
     def run(self, hits: Hits) -> None:
@@ -76,7 +76,7 @@ class _Search:
         step = max(1, self.task.memory_budget // 8 // (8 * self.k))
         for start in range(0, len(self.groups.order), step):
             stop = min(start + step, len(self.groups.order))
-            scores = _Compiled(self, start, stop) if self.compiled else _ByArrays(self, start, stop)
+            scores = _Compiled(self, start, stop) if self.piece_queries else _ByArrays(self, start, stop)
             base = 0
             for segment in self.task.segments:
                 for batch in self._batches(start, stop, len(segment)):
@@ -93,30 +93,32 @@ class _Search:
         cells = Cells.of(rows, np.repeat(starts, sizes), np.repeat(lengths, sizes), queries)
         mask = None if self.groups.left is None else passing(self.groups.left, cells, segment.host, self.groups.sets)
         mask = self._without_excluded(mask, cells, base)
-        n_matches = cells.lengths if mask is None else _counts(mask, cells.offsets)
+        n_matches = cells.lengths if mask is None else cells.counts(mask)
         hits.n_matches[queries] += n_matches
         scores.take_in(batch, segment, base, cells, sizes, mask, n_matches)
 
     def _candidates(self, batch: _Batch, segment: Segment, base: int) -> tuple[np.ndarray, np.ndarray]:
         """Each group's rows, ascending, alive and passing what the group shares; and how many."""
-        numbers = np.arange(batch.first, batch.last)
         column = segment.terms[self.groups.drivers[self.groups.driver[batch.first]].field]
+        of_group = self.groups.drawn_by[batch.first : batch.last]
+        numbers = np.arange(of_group[0], of_group[-1] + 1)
         asked = self.groups.drawn.take(numbers)
         starts, ends = column.postings(asked.values)
+        low, high = batch.low, len(segment) if batch.high is None else batch.high
         if batch.high is not None:
-            starts = lower_bound(column.rows, starts, ends, batch.low)
-            ends = lower_bound(column.rows, starts, ends, batch.high)
-        rows, lengths = _draw(column, starts, ends, asked.offsets)
-        mask = None if self.task.alive is None else self.task.alive[base + rows]
+            starts = lower_bound(column.rows, starts, ends, low)
+            ends = lower_bound(column.rows, starts, ends, high)
+        rows, begins, lengths = _draw(column, starts, ends, asked.offsets, low, high)
+        queries = self.groups.order[self.groups.starts[batch.first : batch.last]]
+        drawn = of_group - of_group[0]
+        cells = Cells.of(rows, begins[drawn], lengths[drawn], queries)
+        mask = np.ones(len(cells), dtype=bool)
         if self.groups.kept is not None:
-            queries = self.groups.order[self.groups.starts[numbers]]
-            cells = Cells.of(rows, np.cumsum(lengths) - lengths, lengths, queries)
-            kept = passing(self.groups.kept, cells, segment, self.groups.sets)
-            mask = kept if mask is None else mask & kept
-        if mask is None:
-            return rows, lengths
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return rows[mask], _counts(mask, offsets)
+            mask = passing(self.groups.kept, cells, segment, self.groups.sets)
+        if self.task.alive is not None:
+            for begin, end, _, part in cells.parts():
+                mask[begin:end] &= self.task.alive[base + part]
+        return cells.picked(mask)
 
     def _without_excluded(self, mask: np.ndarray | None, cells: Cells, base: int) -> np.ndarray | None:
         if self.excluded is None or len(cells) == 0:
@@ -143,7 +145,7 @@ class _Search:
         d = self.task.queries.shape[1]
         alone = (d + 3) * 4 * compiled.BLOCK + 4 * self.cap + 8 * (self.k + self.cap) + 16 * d + 4096
         per_query = 8 * self.cap + 4 * compiled.BLOCK + 4 * (d + 3) + 32
-        fitting = (self.task.memory_budget // 4 // compiled.n_threads() - alone) // per_query
+        fitting = (self.task.memory_budget // 4 // compiled.loops().n_threads() - alone) // per_query
         return max(0, min(compiled.QUERIES, fitting - 4))
 
     def _batches(self, start: int, stop: int, n_rows: int) -> Iterator[_Batch]:
@@ -171,7 +173,7 @@ class _Search:
                 at += 1
 
     def _giant(self, group: int, start: int, size: int, n_rows: int) -> Iterator[_Batch]:
-        n_terms = len(self.groups.drawn.row(group))
+        n_terms = len(self.groups.drawn.row(self.groups.drawn_by[group]))
         width = max(1, min(self.max_rows, self.max_cells) // max(1, n_terms))
         most = max(1, self.max_cells // min(width * n_terms, int(self.groups.n_drawn[group]) + 1))
         for low in range(0, n_rows, width):
@@ -216,7 +218,7 @@ class _Compiled(_Scores):
 
     def take_in(self, batch, segment, base, cells, sizes, mask, n_matches):  # type: ignore[no-untyped-def]
         span = slice(batch.start - self.start, batch.stop - self.start)
-        compiled.score(
+        compiled.loops().score(
             segment.host.vectors,
             segment.host.codes.norms,
             cells.rows,
@@ -235,7 +237,7 @@ class _Compiled(_Scores):
 
     def _pieces(self, cells: Cells, sizes: np.ndarray) -> np.ndarray:
         """(pieces, 4) int64, the costly ones dealt out evenly to the threads."""
-        most, n_threads = self.search.piece_queries, compiled.n_threads()
+        most, n_threads = self.search.piece_queries, compiled.loops().n_threads()
         per_group = -(-sizes // most)
         group_end = np.repeat(np.cumsum(sizes), per_group)
         before = np.repeat(np.cumsum(per_group) - per_group, per_group)
@@ -248,7 +250,7 @@ class _Compiled(_Scores):
         return pieces[np.concatenate([by_cost[thread::n_threads] for thread in range(n_threads)])]
 
     def write(self, hits):  # type: ignore[no-untyped-def]
-        compiled.decode(self.best, self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
+        compiled.loops().decode(self.best, self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
 
 
 class _ByArrays(_Scores):
@@ -279,7 +281,9 @@ class _ByArrays(_Scores):
             mask = mask[cells.offsets[entries.start] : cells.offsets[entries.stop]].reshape(-1, n)
         for start in range(0, n, self.tiling.n_jobs):
             part = slice(start, start + self.tiling.n_jobs)
-            stretch = self._stretch(segment, base, rows[part], None if mask is None else mask[:, part], len(queries.norms))
+            stretch = self._stretch(
+                segment, base, rows[part], None if mask is None else mask[:, part], len(queries.norms)
+            )
             if stretch.n_matches.any():
                 score_by_product(queries, stretch, top, self.tiling)
         top.flush()
@@ -314,38 +318,21 @@ def _gathered(segment: Segment, rows: np.ndarray) -> Segment:
 
 
 def _draw(
-    column: TermColumn, starts: np.ndarray, ends: np.ndarray, of_group: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of each group's spans of postings, ascending, each once; and how many a group."""
+    column: TermColumn, starts: np.ndarray, ends: np.ndarray, of_set: np.ndarray, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of each set's spans of postings, ascending, each once; where each set's begin, and how many."""
     before = np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.int64)
-    offsets = before[of_group]
+    offsets = before[of_set]
     if compiled.AVAILABLE:
-        rows, counts = np.empty(offsets[-1], dtype=np.int32), np.empty(len(of_group) - 1, dtype=np.int64)
-        compiled.draw(column.rows, starts, ends, of_group, offsets, rows, counts)
-        if counts.sum() < len(rows):
-            ends_held = offsets[:-1] + counts
-            change = np.zeros(len(rows) + 1, dtype=np.int8)
-            np.add.at(change, offsets[:-1], 1)
-            np.add.at(change, ends_held, -1)
-            rows = rows[np.cumsum(change[:-1], dtype=np.int8) > 0]
-        return rows, counts
+        rows, counts = np.empty(offsets[-1], dtype=np.int32), np.empty(len(of_set) - 1, dtype=np.int64)
+        compiled.loops().draw(column.rows, starts, ends, of_set, offsets, low, high, rows, counts)
+        return rows, offsets[:-1], counts
     places = np.repeat(starts - before[:-1], ends - starts) + np.arange(before[-1])
-    keys = np.repeat(np.arange(len(of_group) - 1) << 32, np.diff(offsets)) | column.rows[places]
-    if (np.diff(of_group) > 1).any():
+    keys = np.repeat(np.arange(len(of_set) - 1) << 32, np.diff(offsets)) | column.rows[places]
+    if (np.diff(of_set) > 1).any():
         keys = np.unique(keys)
-    bounds = np.searchsorted(keys, np.arange(len(of_group), dtype=np.int64) << 32)
-    return (keys & 0x7FFFFFFF).astype(np.int32), np.diff(bounds)
-
-
-def _counts(mask: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(entries,) int64: cells of each entry that are True."""
-    counts = np.empty(len(offsets) - 1, dtype=np.int64)
-    if compiled.AVAILABLE:
-        compiled.row_counts(mask, offsets, counts)
-    else:
-        for entry in range(len(counts)):
-            counts[entry] = np.count_nonzero(mask[offsets[entry] : offsets[entry + 1]])
-    return counts
+    bounds = np.searchsorted(keys, np.arange(len(of_set), dtype=np.int64) << 32)
+    return (keys & 0x7FFFFFFF).astype(np.int32), bounds[:-1], np.diff(bounds)
 
 
 def _excluded_rows(task: SearchTask) -> np.ndarray:
