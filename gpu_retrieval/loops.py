@@ -16,6 +16,8 @@ from gpu_retrieval.quantize import SAFE_SCORE, score_error
 FEW = 5
 # Of a histogram of scores.
 BUCKETS = 256
+# Components of a cache line.
+LINE = 16
 
 _score_error = njit(nogil=True, cache=True)(score_error)
 
@@ -349,6 +351,12 @@ def score(vectors, norms, rows, pieces, queries, mask, offsets, priors, largest_
             if few:
                 _dots(vectors, rows, start, n, own, scores, n_queries, d)
             else:
+                # One load a cache line, none waiting for another, brings the rows in several times faster.
+                touched = np.float32(0)
+                for j in range(0, d, LINE):
+                    for i in range(n):
+                        touched = max(touched, vectors[rows[start + i], j])
+                query[0] = touched
                 for i in range(n):
                     row = rows[start + i]
                     for j in range(d):
