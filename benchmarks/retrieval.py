@@ -1,9 +1,9 @@
 """Filtered top-k against other engines: queries/s, ratios, recall, and what the matrix product alone could do.
 
 `make bench-retrieval SIZE=small` (1M jobs × 64, under ten minutes on two cores) or `SIZE=full` (also × 128 and
-5M jobs); `smoke` only shows that the script runs. Prints a table a workload and, last, one line of JSON. Every engine answers the same queries with the
-same filters, ours all of them and the others the first of them; every answer is checked against a float64
-oracle on a sample, and a wrong one of an exact engine stops the run.
+5M jobs); `smoke` only shows that the script runs. Prints a table a workload and, last, one line of JSON. Every
+engine answers the same queries with the same filters, ours all of them and the others the first of them; every
+answer is checked against a float64 oracle on a sample, and a wrong one of an exact engine stops the run.
 """
 
 from __future__ import annotations

@@ -96,11 +96,9 @@ def passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermS
 
 def _passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermSets]) -> np.ndarray:
     if isinstance(where, AllOf):
-        mask = np.ones(len(cells), dtype=bool) if len(where.clauses) != 1 else None
-        for clause in where.clauses:
-            held = passing(clause, cells, segment, sets)
-            mask = held if mask is None else np.logical_and(mask, held, out=mask)
-        assert mask is not None
+        mask = passing(where.clauses[0], cells, segment, sets)
+        for clause in where.clauses[1:]:
+            mask &= passing(clause, cells, segment, sets)
         return mask
     if isinstance(where, OneOf):
         mask = np.zeros(len(cells), dtype=bool)

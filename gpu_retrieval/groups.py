@@ -21,7 +21,7 @@ from gpu_retrieval.segments import DeviceSegment
 
 NO_DRIVER = np.iinfo(np.int64).max
 # A posting drawn, a candidate's vector gathered, terms looked up and a range compared for one pair.
-DRAW_NS, GATHER_NS, CHECK_NS, RANGE_NS = 3.0, 30.0, 3.0, 0.7
+DRAW_NS, GATHER_NS, CHECK_NS, RANGE_NS = 3.0, 40.0, 3.0, 0.7
 # A query's share of a group's overhead: its k best scored again, sorted and written.
 GROUP_NS, RESULT_NS = 2_000.0, 60.0
 
@@ -223,7 +223,7 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 def pair_ns(d: int) -> float:
     """What one pair costs: its product, and its part in the selection."""
-    return 0.03 * d + 1.0
+    return 0.06 * d + 3.0
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:

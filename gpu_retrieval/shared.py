@@ -112,8 +112,9 @@ class _Search:
         queries = self.groups.order[self.groups.starts[batch.first : batch.last]]
         drawn = of_group - of_group[0]
         cells = Cells.of(rows, begins[drawn], lengths[drawn], queries)
-        mask = np.ones(len(cells), dtype=bool)
-        if self.groups.kept is not None:
+        if self.groups.kept is None:
+            mask = np.ones(len(cells), dtype=bool)
+        else:
             mask = passing(self.groups.kept, cells, segment, self.groups.sets)
         if self.task.alive is not None:
             for begin, end, _, part in cells.parts():
@@ -237,7 +238,9 @@ class _Compiled(_Scores):
 
     def _pieces(self, cells: Cells, sizes: np.ndarray) -> np.ndarray:
         """(pieces, 4) int64, the costly ones dealt out evenly to the threads."""
-        most, n_threads = self.search.piece_queries, compiled.loops().n_threads()
+        n_threads = compiled.loops().n_threads()
+        # A batch of one large group is still work for every thread.
+        most = min(self.search.piece_queries, max(4, -(-len(cells.queries) // n_threads)))
         per_group = -(-sizes // most)
         group_end = np.repeat(np.cumsum(sizes), per_group)
         before = np.repeat(np.cumsum(per_group) - per_group, per_group)
