@@ -81,7 +81,11 @@ def term_counts(field: str, values: np.ndarray, segments: list[DeviceSegment]) -
 
 
 def group_queries(where: Clause | None, n_queries: int, segments: list[DeviceSegment], d: int, k: int) -> Groups:
-    """The queries in groups, by counts alone: no job is touched."""
+    """The queries in groups, by counts alone: no job is touched.
+
+    Takes some hundred bytes a query and clause, beside `memory_budget`: a batch too large for that is the
+    caller's to cut.
+    """
     parts = list(conjuncts(where, np.ones(n_queries, dtype=bool))) if where is not None else []
     sets = {id(clause.rows): TermSets(*clause.rows.distinct()) for clause in _term_clauses(parts)}
     n_rows = max(1, sum(len(segment) for segment in segments))
