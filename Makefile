@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DATA ?=
 ENV := . bin/env &&
 
-.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean
+.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ lint: setup ## ruff, and mypy on the public surface
 	@$(ENV) ruff check .
 	@$(ENV) ruff format --check .
 	@$(ENV) mypy
+
+bench-retrieval: ## the index against other engines, SIZE=small or full; sets up .venv/bench first
+	@bin/setup --bench
+	@$(ENV) OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 NUMBA_NUM_THREADS=2 .venv/bench/bin/python -m benchmarks.retrieval --size $(or $(SIZE),small)
 
 airflow: setup ## scheduler and web UI with the DAGs in place, on 127.0.0.1
 	@bin/airflow

@@ -23,5 +23,5 @@ setup(
     packages=find_packages(include=["gpu_retrieval*", "jobs*", "schemas*"]),
     package_data={"": ["*.cu", "*.cuh", "*.html.j2", "*.sql", "*.toml", "*.css", "*.js"]},
     install_requires=["numpy>=2.0"],
-    extras_require={"gpu": ["cupy-cuda13x[ctk]>=14.2"], "spark": spark_requirements()},
+    extras_require={"fast": ["numba>=0.68"], "gpu": ["cupy-cuda13x[ctk]>=14.2"], "spark": spark_requirements()},
 )

@@ -8,6 +8,7 @@ a range is two comparisons of small integers whatever the dtype, and int64 never
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -72,6 +73,26 @@ class TermColumn:
         starts = self.starts[at]
         return starts, np.where(self.terms[at] == values, self.starts[at + 1], starts)
 
+    @cached_property
+    def forward(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same the other way round, made once: row i carries `terms[codes[offsets[i]:offsets[i + 1]]]`."""
+        offsets = np.zeros(len(self.missing) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(self.rows, minlength=len(self.missing)), out=offsets[1:])
+        by_row = np.argsort(self.rows, kind="stable")
+        return offsets, np.repeat(np.arange(len(self.terms), dtype=np.int32), np.diff(self.starts))[by_row]
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Each row carries exactly one term."""
+        return len(self.rows) == len(self.missing) and not self.missing.any()
+
+    def codes(self, sets: Ragged) -> Ragged:
+        """Rows of terms as places in `terms`, still ascending; without those that nobody has."""
+        at = np.searchsorted(self.terms, sets.values)
+        known = np.flatnonzero(at < len(self.terms))
+        known = known[self.terms[at[known]] == sets.values[known]]
+        return Ragged(np.searchsorted(known, sets.offsets).astype(np.int64), at[known].astype(np.int32))
+
     def carried(self, row: int, values: np.ndarray) -> np.ndarray:
         """(values,) bool: which of these terms the row carries."""
         starts, ends = self.postings(values)
@@ -81,8 +102,8 @@ class TermColumn:
         return inside
 
 
-def lower_bound(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, value: int) -> np.ndarray:
-    """For each span [start, end) of ascending rows, the first place whose row is not below `value`."""
+def lower_bound(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, value: int | np.ndarray) -> np.ndarray:
+    """For each span [start, end) of ascending rows, the first place whose row is not below `value` (its own)."""
     low, high = starts.copy(), ends.copy()
     last = max(0, len(rows) - 1)
     while (open_spans := low < high).any():

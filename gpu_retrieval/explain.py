@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, describe, walk
+from gpu_retrieval.groups import group_queries
 from gpu_retrieval.plans import choose_plan
 from gpu_retrieval.scan import final_score_bits, stretches
 from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.tiles import tile
 from gpu_retrieval.topk import key_scores, score_keys
+
+# `explain` is asked without a k; the plan hardly depends on it.
+EXPLAINED_K = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +159,13 @@ def n_queries(where: Clause) -> int:
 
 def explain(segments: list[DeviceSegment], n_jobs: int, where: Clause | None) -> str:
     """The plan with its reason, and a line a clause: rows, distinct rows, postings a query."""
-    name, reason = choose_plan("auto")
     first = segments[0].host
     d = first.vectors.shape[1]
+    n_rows = sum(len(segment) for segment in segments)
+    n, k = (0 if where is None else n_queries(where)), min(EXPLAINED_K, n_jobs)
+    name, reason = choose_plan(
+        "auto", lambda: group_queries(where, n, segments, d, k), n_rows, d, segments[0].backend.on_gpu
+    )
     lines = [
         f"plan {name}: {reason}",
         f"{n_jobs:,} jobs in {len(segments)} segment(s), {d} components, scan of {first.storage}",

@@ -138,7 +138,8 @@ class TermKnnIndex:
         """
         task = self._task(queries, k, where, exclude, prior, memory_budget)
         self._check_fingerprint(fingerprint)
-        name, _ = choose_plan(plan)
+        n_rows = sum(len(segment) for segment in self._segments)
+        name, _ = choose_plan(plan, lambda: task.groups, n_rows, self.d, self._backend.on_gpu)
         with self._backend.active():
             return PLANS[name](task)
 

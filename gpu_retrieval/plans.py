@@ -8,17 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gpu_retrieval import compiled
+from gpu_retrieval.groups import Groups
 from gpu_retrieval.scan import scan
+from gpu_retrieval.shared import shared
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
-PLANS: dict[str, Callable[[SearchTask], Hits]] = {"scan": scan}
+PLANS: dict[str, Callable[[SearchTask], Hits]] = {"scan": scan, "shared": shared}
+# A pair of the full scan, per component and beside it, on the same scale as the costs in `groups`.
+SCAN_NS_PER_COMPONENT, SCAN_NS = 0.012, 3.0
+# Without Numba a group is some dozen calls of NumPy, and a candidate's selection is a partition.
+UNCOMPILED_GROUP_NS, UNCOMPILED_FACTOR = 1_000_000.0, 6.0
 
 
-def choose_plan(plan: str) -> tuple[str, str]:
-    """The plan's name and why it is taken; ValueError for a plan that there is not."""
-    if plan == "auto":
-        return "scan", "the full scan with mask is the only plan there is"
-    if plan not in PLANS:
-        raise ValueError(f"plan: expected 'auto' or one of {sorted(PLANS)}, got {plan!r}")
-    return plan, "asked for by name"
+def choose_plan(plan: str, groups: Callable[[], Groups], n_rows: int, d: int, on_gpu: bool) -> tuple[str, str]:
+    """The plan's name and why it is taken; ValueError for a plan that there is not.
+
+    `groups` is asked for only where the counts decide.
+    """
+    if plan != "auto":
+        if plan not in PLANS:
+            raise ValueError(f"plan: expected 'auto' or one of {sorted(PLANS)}, got {plan!r}")
+        return plan, "asked for by name"
+    if on_gpu:
+        return "scan", "on a GPU: candidates are drawn on the host, which a GPU does not wait for"
+    found = groups()
+    n_driven, n_rest = len(found.order), len(found.rest)
+    if n_driven == 0:
+        return "scan", "no query has an AnyOf or AllIn to draw jobs from"
+    shared_ns = found.cost_ns
+    if not compiled.AVAILABLE:
+        shared_ns = UNCOMPILED_FACTOR * shared_ns + UNCOMPILED_GROUP_NS * len(found)
+    scan_ns = n_driven * n_rows * (SCAN_NS_PER_COMPONENT * d + SCAN_NS)
+    mean = float((found.n_drawn * (found.starts[1:] - found.starts[:-1])).sum()) / n_driven
+    reason = (
+        f"{n_driven:,} queries in {len(found):,} groups draw {mean:,.1f} of {n_rows:,} jobs on average; "
+        f"estimated {shared_ns / n_driven / 1e3:,.1f} µs a query against {scan_ns / n_driven / 1e3:,.1f} by scan"
+    )
+    if n_rest:
+        reason += f"; {n_rest:,} queries that nothing drives are scanned either way"
+    return ("shared" if shared_ns < scan_ns else "scan"), reason

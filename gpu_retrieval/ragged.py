@@ -9,6 +9,8 @@ import numpy as np
 
 from gpu_retrieval.checks import check_array
 
+LONG_ROW = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
@@ -69,26 +71,43 @@ class Ragged:
 
     def as_sets(self) -> Ragged:
         """The same rows, each ascending and without repeats. For terms (int32, not negative) only."""
-        keys = (self.row_numbers() << 32) | self.values
-        if (keys[1:] <= keys[:-1]).any():
-            keys = np.unique(keys)
+        rises = self.values[1:] > self.values[:-1]
+        inner = self.offsets[(self.offsets > 0) & (self.offsets < len(self.values))]
+        rises[inner - 1] = True
+        if rises.all():
+            return self
+        keys = np.unique((self.row_numbers() << 32) | self.values)
         offsets = np.searchsorted(keys, np.arange(len(self) + 1, dtype=np.int64) << 32)
         return Ragged(offsets.astype(np.int64), (keys & 0xFFFFFFFF).astype(np.int32))
 
     def distinct(self) -> tuple[Ragged, np.ndarray]:
-        """The different rows, as sets, and (rows,) int64: which of them each row is."""
+        """The different rows, as sets and in order of first appearance, and (rows,) int64: which each row is."""
         sets = self.as_sets()
-        seen: dict[bytes, int] = {}
-        group = np.empty(len(sets), dtype=np.int64)
-        first: list[int] = []
-        for i in range(len(sets)):
-            key = sets.row(i).tobytes()
-            group[i] = seen.setdefault(key, len(seen))
-            if group[i] == len(first):
-                first.append(i)
+        _, first, group = np.unique(_same(sets), return_index=True, return_inverse=True)
+        by_appearance = np.argsort(first, kind="stable")
+        place = np.empty(len(first), dtype=np.int64)
+        place[by_appearance] = np.arange(len(first))
         if len(first) == len(sets):
-            return sets, group
-        return sets.take(np.array(first, dtype=np.int64)), group
+            return sets, np.arange(len(sets), dtype=np.int64)
+        return sets.take(first[by_appearance]), place[group]
+
+
+def _same(sets: Ragged) -> np.ndarray:
+    """(rows,) int64 that is equal where the rows are."""
+    lengths = np.diff(sets.offsets)
+    group = lengths.copy()
+    n_groups = int(lengths.max(initial=0)) + 1
+    # Short rows split their group one value at a time; a row with many values is looked up as a whole.
+    for place in range(min(n_groups - 1, LONG_ROW)):
+        rows = np.flatnonzero((lengths > place) & (lengths <= LONG_ROW))
+        keys = (group[rows] << 32) | sets.values[sets.offsets[rows] + place]
+        values, inverse = np.unique(keys, return_inverse=True)
+        group[rows] = n_groups + inverse
+        n_groups += len(values)
+    seen: dict[bytes, int] = {}
+    for row in np.flatnonzero(lengths > LONG_ROW).tolist():
+        group[row] = n_groups + seen.setdefault(sets.row(row).tobytes(), len(seen))
+    return group
 
 
 def check_terms(name: str, ragged: object, n_rows: int) -> Ragged:

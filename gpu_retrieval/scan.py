@@ -41,11 +41,11 @@ def scan(task: SearchTask) -> Hits:
     k = min(task.k, task.n_alive)
     asks = task.queries.any(axis=1)
     # Rows of zeros rank by prior alone: their keys need no product and no second score.
-    for rows, score in ((np.flatnonzero(asks), _score_by_product), (np.flatnonzero(~asks), _score_by_prior)):
+    for rows, score in ((np.flatnonzero(asks), score_by_product), (np.flatnonzero(~asks), _score_by_prior)):
         for start in range(0, len(rows), tiling.n_queries):
             tile_rows = rows[start : start + tiling.n_queries]
             top = TopK(task.backend, len(tile_rows), k, tiling.topk_bytes)
-            queries = _TileQueries.of(task.backend, task.queries[tile_rows])
+            queries = TileQueries.of(task.backend, task.queries[tile_rows])
             for stretch in stretches(task, tile_rows, tiling):
                 hits.n_matches[tile_rows] += stretch.n_matches
                 if stretch.n_matches.any():
@@ -56,14 +56,14 @@ def scan(task: SearchTask) -> Hits:
 
 
 @dataclass(frozen=True, eq=False)
-class _TileQueries:
+class TileQueries:
     """(queries, d) float32 on the device and (queries,) float64 lengths on the host, rounded up."""
 
     rows: Array
     norms: np.ndarray
 
     @classmethod
-    def of(cls, backend: Backend, rows: np.ndarray) -> _TileQueries:
+    def of(cls, backend: Backend, rows: np.ndarray) -> TileQueries:
         wide = rows.astype(np.float64)
         return cls(backend.put(rows), np.sqrt(np.einsum("ij,ij->i", wide, wide)) * (1 + 1e-9))
 
@@ -156,7 +156,7 @@ def _without_excluded(
     return mask
 
 
-def _score_by_product(queries: _TileQueries, stretch: Stretch, top: TopK, tiling: Tiling) -> None:
+def score_by_product(queries: TileQueries, stretch: Stretch, top: TopK, tiling: Tiling) -> None:
     """Feeds `top` every job of the stretch that can still reach a query's k best."""
     lengths = float(stretch.segment.host.codes.norms[stretch.start : stretch.stop].max())
     residual = float(stretch.segment.host.codes.residuals[stretch.start : stretch.stop].max())
@@ -178,7 +178,7 @@ def _score_by_product(queries: _TileQueries, stretch: Stretch, top: TopK, tiling
         top.push(pairs_queries, score_keys(top.xp, bits, stretch.id_ranks[pairs_jobs]))
 
 
-def _within_reach(queries: _TileQueries, stretch: Stretch, top: TopK, error: np.ndarray) -> Array:
+def _within_reach(queries: TileQueries, stretch: Stretch, top: TopK, error: np.ndarray) -> Array:
     """(queries, jobs) bool: eligible jobs whose final score may reach the k-th, whatever the scan's error."""
     xp, backend = top.xp, top.backend
     codes = stretch.segment
@@ -205,7 +205,7 @@ def _within_reach(queries: _TileQueries, stretch: Stretch, top: TopK, error: np.
     return kept
 
 
-def _score_by_prior(queries: _TileQueries, stretch: Stretch, top: TopK, tiling: Tiling) -> None:
+def _score_by_prior(queries: TileQueries, stretch: Stretch, top: TopK, tiling: Tiling) -> None:
     """Feeds `top` the eligible jobs of the stretch at their prior, which is their final score."""
     xp = top.xp
     n_jobs = stretch.stop - stretch.start

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from gpu_retrieval.backend import Array, Backend
-from gpu_retrieval.clauses import Clause
+from gpu_retrieval.clauses import Clause, take
+from gpu_retrieval.groups import Groups, group_queries
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
@@ -59,6 +60,21 @@ class SearchTask:
     where: Clause | None
     exclude: Ragged | None
     memory_budget: int
+
+    def take(self, rows: np.ndarray) -> SearchTask:
+        """The same search for these queries only."""
+        return replace(
+            self,
+            queries=self.queries[rows],
+            where=None if self.where is None else take(self.where, rows),
+            exclude=None if self.exclude is None else self.exclude.take(rows),
+        )
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The queries by what their filters share."""
+        k = min(self.k, self.n_alive)
+        return group_queries(self.where, len(self.queries), self.segments, self.queries.shape[1], k)
 
     @cached_property
     def device_ranks(self) -> Array:

@@ -60,9 +60,10 @@ def key_scores(keys: np.ndarray) -> np.ndarray:
 class TopK:
     """The k smallest keys of each of a tile's queries, fed in batches of (query, key) pairs."""
 
-    def __init__(self, backend: Backend, n_queries: int, k: int, scratch: int) -> None:
+    def __init__(self, backend: Backend, n_queries: int, k: int, scratch: int, best: Array | None = None) -> None:
+        """`best` (n_queries, k) uint64 holds the keys so far and is written in place; none yet unless given."""
         self.backend, self.xp, self.k = backend, backend.xp, k
-        self.best = self.xp.full((n_queries, k), NO_KEY, dtype=self.xp.uint64)
+        self.best = self.xp.full((n_queries, k), NO_KEY, dtype=self.xp.uint64) if best is None else best
         self.block_cells = scratch // 2 // 8
         # A pair waits as an int64 and a uint64, and is sorted through as much again.
         self.max_pairs = max(1, scratch // 2 // 64)

@@ -1,10 +1,10 @@
-"""One suite for every backend: the CPU, a strict stand-in for CuPy, and a GPU where there is one."""
+"""One suite for every backend: the CPU with Numba and without, a strict stand-in for CuPy, and a GPU where there is one."""
 
 from __future__ import annotations
 
 import pytest
 
-from gpu_retrieval import backend
+from gpu_retrieval import backend, compiled
 
 
 def _gpu() -> bool:
@@ -12,11 +12,15 @@ def _gpu() -> bool:
     return cupy is not None and cupy.cuda.is_available()
 
 
-@pytest.fixture(params=["cpu", "strict", "cuda"], scope="module")
+@pytest.fixture(params=["cpu", "plain", "strict", "cuda"], scope="module")
 def device(request):
     """The `device` argument of an index, for each backend in turn."""
     if request.param == "cpu":
         yield "cpu"
+    elif request.param == "plain":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "AVAILABLE", False)
+            yield "cpu"
     elif request.param == "strict":
         pytest.importorskip("cupy", reason="CuPy is not installed: its stand-in checks names against it")
         from tests.gpu_retrieval.strict_cupy import StrictCupy

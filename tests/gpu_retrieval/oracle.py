@@ -50,6 +50,13 @@ class Ask:
     prior: np.ndarray | None = None
 
     def search(self, index: TermKnnIndex, **options):
+        """The hits under the plan that is named; where none is, under every plan, equal to the last bit."""
+        if "plan" not in options:
+            hits = self.search(index, plan="auto", **options)
+            for plan in index.plans:
+                other = self.search(index, plan=plan, **options)
+                assert_hits(other, (hits.ids, hits.scores, hits.n_matches))
+            return hits
         exclude = None if self.exclude is None else Ragged.from_lists(self.exclude, dtype="int64")
         return index.search(self.queries, self.k, self.where, exclude=exclude, prior=self.prior, **options)
 

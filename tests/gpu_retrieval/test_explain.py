@@ -102,8 +102,9 @@ def test_explain_counts_what_a_filter_touches(index):
         AnyOf("region", regions, applies=np.array([True, True, False])),
         Between("pay", np.array([2.0, np.nan, 4.0]), None),
     )
-    assert index.explain(where).splitlines() == [
-        "plan scan: the full scan with mask is the only plan there is",
+    plan, *lines = index.explain(where).splitlines()
+    assert plan.startswith("plan scan: ")
+    assert lines == [
         "4 jobs in 1 segment(s), 1 components, scan of float32",
         "filters of 3 queries:",
         "  AllOf: 2 parts",
@@ -118,7 +119,7 @@ def test_explain_counts_what_a_filter_touches(index):
 
 
 def test_plans_and_names(index):
-    assert index.plans == ("scan",)
+    assert index.plans == ("scan", "shared")
     assert (index.fields, index.numbers, index.d, len(index)) == (("region", "skill"), ("pay",), 1, 4)
     assert "4 jobs" in repr(index)
     forced, free = (index.search(ONE[None], 2, plan=plan) for plan in ("scan", "auto"))

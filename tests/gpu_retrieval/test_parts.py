@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpu_retrieval import Ragged
 from gpu_retrieval.backend import choose_backend, narrow_bits, widen_bits
 from gpu_retrieval.columns import NumberColumn
 from gpu_retrieval.quantize import decode, encode, score_error
@@ -106,6 +107,17 @@ def test_ranges_compare_int_and_float_exactly(values, whole, whole_bounds, data)
         inside = (free[0] or lo[0].item() <= value) and (free[1] or value <= hi[0].item())
         assert (first <= rank <= last) == (all(free) or (value == value and inside))
     np.testing.assert_array_equal(column.values(), np.array(values, dtype=column.levels.dtype))
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=14), max_size=30))
+@BOUNDED
+def test_distinct_rows_are_the_sets_in_order_of_appearance(rows):
+    """Rows on both sides of the length from which they are looked up as a whole."""
+    sets = [tuple(sorted({value * 7 + i % 5 for i, value in enumerate(row)})) for row in rows]
+    different, which = Ragged.from_lists(sets).distinct()
+    first_seen = list(dict.fromkeys(sets))
+    assert [tuple(different.row(i).tolist()) for i in range(len(different))] in (first_seen, sets)
+    assert [tuple(different.row(i).tolist()) for i in which] == sets
 
 
 def test_imports_nothing_but_numpy():

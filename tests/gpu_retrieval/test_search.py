@@ -9,7 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, Ragged, merge_hits, scan, tiles, topk
+from gpu_retrieval import (
+    AllIn,
+    AllOf,
+    AnyOf,
+    Between,
+    NoneOf,
+    OneOf,
+    Ragged,
+    cells,
+    merge_hits,
+    scan,
+    shared,
+    tiles,
+    topk,
+)
 from tests.gpu_retrieval.oracle import Ask, answer, assert_hits, make_ask, make_world, take
 
 # The device fixture lasts a module and holds no state that an example could change.
@@ -19,6 +33,7 @@ BOUNDED = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+BUDGET = 1 << 28
 STORAGES = st.sampled_from(["float32", "float16", "int8"])
 
 
@@ -39,10 +54,11 @@ def worlds(seed: int, n: int, d: int, n_queries: int, k: int):
     tile_jobs=st.integers(1, 50),
     direct_share=st.sampled_from([0.0, 0.004, 1.0]),
     pair_bytes=st.sampled_from([64, 512, 1 << 17]),
+    most_cells=st.sampled_from([1, 7, 1 << 20]),
 )
 @BOUNDED
 def test_equals_the_oracle_under_any_tiles(
-    device, seed, n, d, n_queries, k, storage, tile_queries, tile_jobs, direct_share, pair_bytes
+    device, seed, n, d, n_queries, k, storage, tile_queries, tile_jobs, direct_share, pair_bytes, most_cells
 ):
     world, ask = worlds(seed, n, d, n_queries, k)
     expected = answer(world, ask)
@@ -68,7 +84,11 @@ def test_equals_the_oracle_under_any_tiles(
             )
 
         patch.setattr(scan, "tile", narrow)
-        assert_hits(ask.search(index), expected)
+        patch.setattr(shared, "tile", narrow)
+        patch.setattr(shared, "BYTES_PER_ROW", BUDGET // 8 // most_cells)
+        patch.setattr(shared, "BYTES_PER_CELL", BUDGET // 8 // most_cells)
+        patch.setattr(cells, "CELLS_AT_ONCE", most_cells)
+        assert_hits(ask.search(index, memory_budget=BUDGET), expected)
 
 
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 40), n_queries=st.integers(1, 7), storage=STORAGES)
@@ -202,7 +222,7 @@ def test_neither_budget_nor_storage_nor_batch_changes_a_bit_of_real_numbers(devi
 
     index = World(np.arange(n)[::-1].copy(), vectors, {"region": regions}, {}).build(storage=storage, device=device)
     where = OneOf(AnyOf("region", asked), applies=np.arange(n_queries) % 3 > 0)
-    hits = index.search(queries, k, where, prior=prior, memory_budget=memory_budget)
+    hits = Ask(queries, k, where, prior=prior).search(index, memory_budget=memory_budget)
 
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64) + prior
     for i in range(n_queries):

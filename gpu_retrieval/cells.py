@@ -1,0 +1,190 @@
+"""Clauses checked on lists of candidate rows instead of whole stretches of jobs.
+
+`Cells` are pairs of an entry (a query, or a group by any query of it) and a row of a segment. The answer is
+flat, one bool a cell, entry after entry. With Numba the two kinds of leaf are compiled loops over all cores;
+without it they are NumPy over some cells at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpu_retrieval import compiled
+from gpu_retrieval.clauses import AllIn, AllOf, Between, Clause, NoneOf, OneOf, TermClause
+from gpu_retrieval.groups import TermSets
+from gpu_retrieval.segments import Segment
+
+# NumPy's cells at a time, each with a few int64 of its own beside the row's terms.
+CELLS_AT_ONCE = 1 << 12
+NEVER = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Entry e covers `rows[starts[e]:starts[e] + lengths[e]]`; `queries[e]` asks. Spans may be shared.
+
+    `rows` int32 ascending within a span, `starts` and `lengths` int64, `offsets` (entries + 1,) int64 where
+    each entry's cells lie in the flat answer.
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    queries: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, starts: np.ndarray, lengths: np.ndarray, queries: np.ndarray) -> Cells:
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(rows, starts, lengths, queries, offsets)
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def per_cell(self, per_entry: np.ndarray) -> np.ndarray:
+        """Each entry's value for each of its cells."""
+        return np.repeat(per_entry, self.lengths)
+
+    def counts(self, mask: np.ndarray) -> np.ndarray:
+        """(entries,) int64: cells of each entry that are True."""
+        counts = np.empty(len(self.lengths), dtype=np.int64)
+        if compiled.AVAILABLE:
+            compiled.loops().row_counts(mask, self.offsets, counts)
+        else:
+            for entry in range(len(counts)):
+                counts[entry] = np.count_nonzero(mask[self.offsets[entry] : self.offsets[entry + 1]])
+        return counts
+
+    def picked(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the cells that are True, entry after entry, and how many each entry has."""
+        lengths = self.counts(mask)
+        rows = np.empty(lengths.sum(), dtype=np.int32)
+        if compiled.AVAILABLE:
+            before = np.cumsum(lengths) - lengths
+            compiled.loops().pick(self.rows, self.starts, self.lengths, self.offsets, mask, before, rows)
+            return rows, lengths
+        done = 0
+        for begin, end, _, part in self.parts():
+            held = part[mask[begin:end]]
+            rows[done : done + len(held)] = held
+            done += len(held)
+        return rows, lengths
+
+    def parts(self) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+        """First and last cell, and the entry and row of each, some cells at a time."""
+        for first in range(0, len(self), CELLS_AT_ONCE):
+            last = min(first + CELLS_AT_ONCE, len(self))
+            cells = np.arange(first, last)
+            entries = np.searchsorted(self.offsets, cells, side="right") - 1
+            yield first, last, entries, self.rows[self.starts[entries] + cells - self.offsets[entries]]
+
+
+def passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermSets]) -> np.ndarray:
+    """(cells,) bool: the row passes what the entry's query asks; true where the clause does not bind it."""
+    binding = _binding(where, cells)
+    if not binding.any():
+        return np.ones(len(cells), dtype=bool)
+    mask = _passing(where, cells, segment, sets)
+    if not binding.all():
+        mask |= cells.per_cell(~binding)
+    return mask
+
+
+def _passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermSets]) -> np.ndarray:
+    if isinstance(where, AllOf):
+        mask = passing(where.clauses[0], cells, segment, sets)
+        for clause in where.clauses[1:]:
+            mask &= passing(clause, cells, segment, sets)
+        return mask
+    if isinstance(where, OneOf):
+        mask = np.zeros(len(cells), dtype=bool)
+        for clause in where.clauses:
+            binding = _binding(clause, cells)
+            if binding.any():
+                held = _passing(clause, cells, segment, sets)
+                mask |= held if binding.all() else held & cells.per_cell(binding)
+        return mask
+    if isinstance(where, Between):
+        return _in_range(where, cells, segment)
+    return _having(where, cells, segment, sets[id(where.rows)])
+
+
+def _binding(where: Clause, cells: Cells) -> np.ndarray:
+    """(entries,) bool"""
+    own = np.ones(len(cells.queries), dtype=bool) if where.applies is None else where.applies[cells.queries]
+    if isinstance(where, (AllOf, OneOf)):
+        inner = np.zeros(len(cells.queries), dtype=bool)
+        for clause in where.clauses:
+            inner |= _binding(clause, cells)
+        return own & inner
+    return own
+
+
+def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
+    column = segment.numbers[where.field]
+    lo, hi = (None if end is None else end[cells.queries] for end in (where.lo, where.hi))
+    first, last = (ranks.astype(np.int32) for ranks in column.rank_range(lo, hi, len(cells.queries)))
+    # A missing number has the rank beyond the last: -1 is no rank.
+    missing = len(column.levels) if where.missing_passes else -1
+    mask = np.empty(len(cells), dtype=bool)
+    if compiled.AVAILABLE:
+        compiled.loops().in_range(
+            column.ranks[cells.rows], cells.starts, cells.lengths, cells.offsets, first, last, missing, mask
+        )
+        return mask
+    for begin, end, entries, rows in cells.parts():
+        ranks = column.ranks[rows]
+        held = (ranks >= first[entries]) & (ranks <= last[entries])
+        mask[begin:end] = held | (ranks == missing)
+    return mask
+
+
+def _having(where: TermClause, cells: Cells, segment: Segment, own: TermSets) -> np.ndarray:
+    """A clause on terms as a count: so many of the row's own terms are to be found."""
+    column = segment.terms[where.field]
+    offsets, codes = column.forward
+    asked = column.codes(own.sets)
+    of_entry = own.of_query[cells.queries]
+    lengths = np.diff(own.sets.offsets)[of_entry]
+    if isinstance(where, AllIn):
+        needed = lengths
+    elif isinstance(where, NoneOf):
+        needed = np.ones(len(lengths), dtype=np.int64)
+    else:
+        needed = np.where(lengths > 0, 1, NEVER)
+    needed = needed.astype(np.int32)
+    missing = np.zeros(len(lengths), dtype=bool)
+    if not isinstance(where, NoneOf) and where.missing_passes:
+        missing = lengths > 0
+    mask = np.empty(len(cells), dtype=bool)
+    if compiled.AVAILABLE:
+        compiled.loops().having(
+            cells.rows, cells.starts, cells.lengths, cells.offsets,
+            offsets[:0] if column.is_single else offsets, codes, len(column.terms),
+            asked.offsets, asked.values, of_entry, needed, missing, mask,
+        )  # fmt: skip
+    else:
+        # The sets as one ascending array: a look-up of (set, code) says whether the set holds the code.
+        keys = (asked.row_numbers() << 32) | asked.values
+        for begin, end, entries, rows in cells.parts():
+            found = _found(keys, of_entry[entries], offsets[rows], offsets[rows + 1], codes)
+            bare = missing[entries] & (offsets[rows] == offsets[rows + 1])
+            mask[begin:end] = (found >= needed[entries]) | bare
+    return np.logical_not(mask, out=mask) if isinstance(where, NoneOf) else mask
+
+
+def _found(keys: np.ndarray, sets: np.ndarray, starts: np.ndarray, ends: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(cells,) int64: how many of the codes in a cell's span its set holds; one of every cell at a time."""
+    found = np.zeros(len(starts), dtype=np.int64)
+    if len(keys) == 0:
+        return found
+    for place in range(int((ends - starts).max(initial=0))):
+        some = np.flatnonzero(starts + place < ends)
+        asked = (sets[some] << 32) | codes[starts[some] + place]
+        at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        found[some] += keys[at] == asked
+    return found

@@ -1,0 +1,200 @@
+"""Jobs drawn from postings: worlds large enough for many blocks, batches and prunings; and when it is taken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, Ragged, TermKnnIndex, compiled, shared
+from gpu_retrieval.groups import group_queries
+from tests.gpu_retrieval.oracle import Ask, assert_hits
+
+N, D = 6_000, 13
+
+
+def lists(rng: np.random.Generator, n: int, n_terms: int, most: int) -> Ragged:
+    return Ragged.from_lists([rng.integers(0, n_terms, rng.integers(0, most + 1)) for _ in range(n)])
+
+
+@pytest.fixture(scope="module")
+def index(device) -> TermKnnIndex:
+    """Three segments and closed jobs; field `all` is carried by everyone, `tag` by nobody twice."""
+    rng = np.random.default_rng(11)
+    ids = rng.permutation(3 * N)[:N].astype(np.int64)
+    vectors = rng.standard_normal((N, D), dtype=np.float32)
+    vectors[N // 2 :] = vectors[rng.integers(0, N // 2, N - N // 2)]
+    terms = {"region": lists(rng, N, 12, 2), "skill": lists(rng, N, 300, 4), "all": Ragged.from_lists([[5]] * N)}
+    numbers = {"pay": np.where(rng.random(N) < 0.1, np.nan, rng.integers(0, 50, N) / 2)}
+    built: TermKnnIndex | None = None
+    for part in (slice(0, 4_500), slice(4_500, 5_700), slice(5_700, N)):
+        rows = np.arange(N)[part]
+        columns = {name: ragged.take(rows) for name, ragged in terms.items()}
+        own_numbers = {name: values[part] for name, values in numbers.items()}
+        if built is None:
+            built = TermKnnIndex.build(ids[part], vectors[part], columns, own_numbers, storage="int8", device=device)
+        else:
+            built.add(ids[part], vectors[part], columns, own_numbers)
+    assert built is not None
+    built.remove(ids[rng.random(N) < 0.1])
+    return built
+
+
+def filters(rng: np.random.Generator, n_queries: int):
+    """By name: what drives, what is adopted, what is left a query; each with its own rows."""
+    region, skill = lists(rng, n_queries, 12, 2), lists(rng, n_queries, 300, 2)
+    everyone = Ragged.from_lists([[5]] * n_queries)
+    pay = Between("pay", rng.uniform(0, 20, n_queries), None)
+    some = rng.random(n_queries) < 0.6
+    return {
+        "one giant group": AnyOf("all", everyone),
+        "every filter unique": AnyOf("skill", Ragged.from_lists([[2 * i, 2 * i + 1] for i in range(n_queries)])),
+        "conjunction": AllOf(AnyOf("region", region), NoneOf("skill", skill), pay),
+        "two that drive": AllOf(AnyOf("region", region), AnyOf("skill", skill, applies=some), AllIn("all", everyone)),
+        "all of a row": AllOf(AllIn("skill", skill), AnyOf("region", region, missing_passes=True)),
+        "nested": AllOf(AnyOf("region", region, applies=some), OneOf(AllIn("skill", skill), AllOf(pay, applies=some))),
+        "nothing drives": OneOf(AnyOf("region", region), pay),
+    }
+
+
+@pytest.mark.parametrize("name", list(filters(np.random.default_rng(0), 2)))
+@pytest.mark.parametrize(("k", "memory_budget"), [(3, 1 << 20), (40, 3 << 20), (40, 1 << 30), (9_000, 64 << 20)])
+def test_equals_the_scan(index, name, k, memory_budget):
+    rng = np.random.default_rng(5)
+    n_queries = 90
+    queries = rng.standard_normal((n_queries, D), dtype=np.float32)
+    queries[7] = 0
+    exclude = [rng.choice(index.ids, 30).tolist() for _ in range(n_queries)] if k == 40 else None
+    prior = rng.standard_normal(len(index), dtype=np.float32) if k == 3 else None
+    ask = Ask(queries, k, filters(rng, n_queries)[name], exclude, prior)
+    expected = ask.search(index, plan="scan")
+    hits = ask.search(index, plan="shared", memory_budget=memory_budget)
+    assert_hits(hits, (expected.ids, expected.scores, expected.n_matches))
+    assert hits.n_matches.max() > 0
+
+
+@pytest.mark.parametrize("rising", [True, False])
+@pytest.mark.parametrize("step", [0.0, 2.0**-30, 1.0])
+def test_ties_and_near_ties_by_the_thousand(device, rising, step):
+    """Scores that the float32 scan cannot tell apart fill what waits over and over; in rising order they all pass."""
+    n, k = 5_000, 20
+    height = np.arange(n) if rising else np.arange(n)[::-1]
+    vectors = np.stack([np.ones(n), height * step, np.ones(n)], axis=1).astype(np.float32)
+    ids = np.arange(n)[::-1].copy()
+    index = TermKnnIndex.build(ids, vectors, {"all": Ragged.from_lists([[1]] * n)}, device=device)
+    queries = np.array([[2**14, 1, -(2**14)], [1, 1, 1]] * 4, dtype=np.float32)
+    hits = Ask(queries, k, AnyOf("all", Ragged.from_lists([[1]] * 8))).search(index)
+    exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    for i in range(8):
+        order = np.lexsort((ids, -exact[i].astype(np.float32)))[:k]
+        np.testing.assert_array_equal(hits.ids[i], ids[order])
+
+
+@pytest.mark.parametrize("scale", [2.0**-75, 2.0**62, 3e18])
+def test_blocks_of_extreme_lengths(device, scale):
+    """Products that vanish in float32 or overflow there, over several blocks."""
+    rng = np.random.default_rng(8)
+    n = 1_500
+    vectors = (rng.standard_normal((n, 5)) * scale).astype(np.float32)
+    index = TermKnnIndex.build(
+        np.arange(n), vectors, {"t": Ragged.from_lists([[i % 2] for i in range(n)])}, device=device
+    )
+    queries = (rng.standard_normal((12, 5)) * scale).astype(np.float32)
+    hits = Ask(queries, 30, AnyOf("t", Ragged.from_lists([[i % 2] for i in range(12)]))).search(index)
+    exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    for i in range(12):
+        own = np.arange(i % 2, n, 2)
+        with np.errstate(over="ignore"):
+            best = np.sort(exact[i, own].astype(np.float32))[::-1][:30]
+        np.testing.assert_array_equal(hits.scores[i], best)
+
+
+def test_queries_that_ask_the_same_are_one_group():
+    index = TermKnnIndex.build(
+        np.arange(1_000),
+        np.ones((1_000, 4), np.float32),
+        {"a": Ragged.from_lists([[i % 50] for i in range(1_000)]), "b": Ragged.from_lists([[i % 7] for i in range(1_000)])},
+        device="cpu",
+    )  # fmt: skip
+    a = Ragged.from_lists([[1, 2], [2, 1, 1], [3], [3], []])
+    b = Ragged.from_lists([[0], [0], [1], [2], [1]])
+    where = AllOf(AnyOf("a", a), AnyOf("b", b))
+    groups = group_queries(where, 5, index._segments, d=4, k=10)
+    sizes = np.diff(groups.starts)
+    together = [set(part.tolist()) for part in np.split(groups.order, np.cumsum(sizes)[:-1])]
+    assert {0, 1} in together
+    assert sorted(groups.n_drawn.tolist()) in ([0, 20, 40], [0, 20, 20, 40])
+    assert len(groups.rest) == 0
+
+
+def test_the_plan_that_is_taken_and_why():
+    rng = np.random.default_rng(3)
+    n = 20_000
+    terms = {"rare": Ragged.from_lists(rng.integers(0, 500, (n, 1))), "all": Ragged.from_lists([[0]] * n)}
+    index = TermKnnIndex.build(np.arange(n), rng.standard_normal((n, 32), dtype=np.float32), terms, device="cpu")
+    rare = AnyOf("rare", Ragged.from_lists([[i % 40] for i in range(400)]))
+    assert index.explain(rare).startswith("plan shared: 400 queries in 40 groups draw ")
+    everyone = AnyOf("all", Ragged.from_lists([[0]] * 400))
+    assert "µs a query against" in index.explain(everyone)
+    nothing = NoneOf("rare", Ragged.from_lists([[1]] * 400))
+    assert index.explain(nothing).startswith("plan scan: no query has an AnyOf or AllIn to draw jobs from")
+    assert index.explain().startswith("plan scan: no query has")
+
+
+@pytest.mark.parametrize("without_numba", [True, False])
+def test_scratch_stays_within_the_budget(monkeypatch, without_numba):
+    """What NumPy allocates in a search of 20,000 jobs × 300 queries under 2 MiB; outputs and the index aside."""
+    if without_numba:
+        monkeypatch.setattr(compiled, "AVAILABLE", False)
+    rng = np.random.default_rng(4)
+    n, n_queries, k, memory_budget = 20_000, 300, 50, 2 << 20
+    terms = {"r": Ragged.from_lists(rng.integers(0, 5, (n, 1)))}
+    numbers = {"pay": rng.random(n)}
+    vectors = rng.standard_normal((n, 16), dtype=np.float32)
+    index = TermKnnIndex.build(np.arange(n), vectors, terms, numbers, device="cpu")
+    where = AllOf(
+        AnyOf("r", Ragged.from_lists([[i % 5, (i + 1) % 5] for i in range(n_queries)])),
+        Between("pay", rng.random(n_queries) / 2, None),
+    )
+    ask = Ask(rng.standard_normal((n_queries, 16)).astype(np.float32), k, where)
+    ask.search(index, plan="shared", memory_budget=memory_budget)
+    tracemalloc.start()
+    try:
+        ask.search(index, plan="shared", memory_budget=memory_budget)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - n_queries * (k * 12 + 8) < memory_budget
+
+
+def test_a_budget_too_small_for_the_compiled_loop(monkeypatch):
+    """With k in the thousands and 1 MiB the loop's threads have no room: the arrays' way is taken."""
+    rng = np.random.default_rng(9)
+    index = TermKnnIndex.build(
+        np.arange(9_000), rng.standard_normal((9_000, 4), dtype=np.float32), {"t": Ragged.from_lists([[1]] * 9_000)}, device="cpu"
+    )  # fmt: skip
+    ask = Ask(rng.standard_normal((3, 4), dtype=np.float32), 8_000, AnyOf("t", Ragged.from_lists([[1]] * 3)))
+    taken = []
+    real = shared._ByArrays.take_in
+    monkeypatch.setattr(shared._ByArrays, "take_in", lambda *args: taken.append(1) or real(*args))
+    small = ask.search(index, plan="shared", memory_budget=1 << 20)
+    assert taken
+    large = ask.search(index, plan="scan")
+    assert_hits(small, (large.ids, large.scores, large.n_matches))
+
+
+def test_works_where_numba_is_not_installed():
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np\n"
+        "from gpu_retrieval import AnyOf, Ragged, TermKnnIndex, compiled\n"
+        "assert not compiled.AVAILABLE\n"
+        "rows = Ragged.from_lists([[1], [2]])\n"
+        "index = TermKnnIndex.build(np.arange(2), np.eye(2, dtype=np.float32), {'t': rows}, device='cpu')\n"
+        "hits = index.search(np.ones((2, 2), np.float32), 1, AnyOf('t', rows), plan='shared')\n"
+        "assert hits.ids.tolist() == [[0], [1]]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
