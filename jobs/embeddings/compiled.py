@@ -31,7 +31,7 @@ class CompiledLearner:
     """The embedding table and the bias, and how a step changes them. Memory beside them: a few steps' vectors."""
 
     def __init__(self, corpus: JobCorpus, options: SkipGram) -> None:
-        numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         self._rows, self._weights, self._options = corpus.rows, corpus.weights, options
         self.table: Floats = random_table(len(corpus.weights), options.dim, options.seed).numpy()
         self._squares = np.zeros_like(self.table)
@@ -74,7 +74,7 @@ class CompiledLearner:
         self._bias -= rate * slope / (np.sqrt(self._bias_squares) + _ADAGRAD)
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH)
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
 def _pool(jobs, keeps_id, offsets, values, id_rows, weights, table, vectors, norms):  # type: ignore[no-untyped-def]
     """The unit vectors of the jobs, and their lengths before; zeros for an empty bag."""
     dim = table.shape[1]
@@ -100,7 +100,7 @@ def _pool(jobs, keeps_id, offsets, values, id_rows, weights, table, vectors, nor
             vectors[at, d] *= inverse
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH)
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
 def slopes_and_losses(position, masked, costs, scale, bias, vectors, contexts, pulls):  # type: ignore[no-untyped-def]
     """(slopes, losses): the loss's derivative by each score, (pairs, 1 + negatives), and each pair's loss.
 
@@ -155,7 +155,7 @@ def by_job(position: Ints, n_jobs: int) -> tuple[Ints, Ints]:
     return starts[: n_jobs + 1], entries
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH)
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
 def _vector_gradients(starts, entries, slopes, scale, contexts, pulls, vectors, norms, gradients):  # type: ignore[no-untyped-def]
     """The loss's gradients by the jobs' vectors before they were made unit vectors."""
     n_pairs, n_negatives = slopes.shape[0], slopes.shape[1] - 1
@@ -187,7 +187,7 @@ def _vector_gradients(starts, entries, slopes, scale, contexts, pulls, vectors, 
             gradients[at, d] = (gradients[at, d] - along * vectors[at, d]) * inverse
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH)
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
 def _learn_ids(jobs, keeps_id, id_rows, weights, gradients, rate, table, squares):  # type: ignore[no-untyped-def]
     """Adagrad on the rows of the ids: a row is one job's alone."""
     for at in prange(len(jobs)):
@@ -211,7 +211,7 @@ def _feature_rows(jobs, offsets, values):  # type: ignore[no-untyped-def]
     return rows, starts
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH)
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
 def _feature_gradients(n_parts, starts, rows, position, weights, of_jobs, gradients):  # type: ignore[no-untyped-def]
     """Into `gradients` the sums over the jobs that have each row: many jobs share it, so a thread has columns."""
     dim = gradients.shape[1]
@@ -225,7 +225,7 @@ def _feature_gradients(n_parts, starts, rows, position, weights, of_jobs, gradie
                     gradients[into, d] += weight * of_jobs[at, d]
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH)
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
 def _learn_rows(rows, gradients, rate, table, squares):  # type: ignore[no-untyped-def]
     """Adagrad on distinct rows."""
     for at in prange(len(rows)):

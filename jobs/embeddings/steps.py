@@ -26,7 +26,7 @@ class SkipGram:
     windows: Mapping[str, int] = field(default_factory=lambda: WINDOWS)
     costs: Mapping[str, float] = field(default_factory=dict)
     negatives: int = 10
-    pairs_a_draw: int = 1
+    pairs_a_draw: int = 8
     negative_power: float = 0.75
     inventory_share: float = 0.5
     local_share: float = 0.0

@@ -42,13 +42,15 @@ def train(
     `JobCorpus` holds, and the pairs of `chains_a_batch` chains.
     """
     learner, steps, progress = _learner(corpus, options), Steps(corpus, options), _Progress(n_chains, options, say)
-    n_pairs, loss_sum = 0, 0.0
+    n_pairs: int = 0
+    # A tensor stays on its device: asking for its value would wait for every step.
+    loss_sum: Tensor | float = 0.0
     for _ in range(options.epochs):
         n_pairs, loss_sum = 0, 0.0
         for chains in chain_batches(uri, corpus.job_ids, options.chains_a_batch):
             n_before = n_pairs
             for step in steps.of(chains):
-                loss_sum += learner.learn(step) * step.n_pairs
+                loss_sum = loss_sum + learner.learn(step) * step.n_pairs
                 n_pairs += step.n_pairs
             progress.add(len(chains.offsets) - 1, n_pairs - n_before)
     if not n_pairs:
