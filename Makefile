@@ -34,7 +34,7 @@ lint: setup ## ruff, and mypy on the public surface
 
 bench-embeddings: ## job vectors against gensim, item-kNN, iALS and popularity (SIZE=small or full)
 	@bin/setup --bench
-	@$(ENV) .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)"
+	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)"
 
 airflow: setup ## scheduler and web UI with the DAGs in place, on 127.0.0.1
 	@bin/airflow

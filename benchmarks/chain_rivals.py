@@ -85,8 +85,7 @@ class Gensim:
             workers=2,
             seed=seed,
         )
-        counts = np.maximum(board.n_actions, 1 if board.name == "a million jobs" else 0)
-        known = {str(job): int(n) for job, n in enumerate(counts) if n}
+        known = {str(job): int(n) for job, n in enumerate(board.n_actions) if n}
         self._model.build_vocab_from_freq(known, corpus_count=len(board.chains))
 
     def train(self, epochs: int) -> float:

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -63,7 +62,7 @@ def main() -> None:
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
     arguments = parser.parse_args()
     size, start = SIZES[arguments.size], time.perf_counter()
-    head(arguments.size)
+    head(f"make bench-embeddings SIZE={arguments.size}" + (" DATA=../shared/data" if arguments.data else ""))
     figures = speed(size)
     figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size.seeds)
     if arguments.data:
@@ -76,14 +75,14 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def head(size: str) -> None:
+def head(command: str) -> None:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     names = ("torch", "numba", "numpy", "scipy", "gensim", "implicit")
     print(f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
-    print(f"command: {' '.join(sys.argv)}; size {size}, data seed {DATA_SEED}")
+    print(f"command: {command}; data seed {DATA_SEED}")
     print(f"load before: {', '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
 
 

@@ -107,7 +107,7 @@ class Negatives:
     """Where negatives come from: the whole inventory, and `local_share` of them the target's market.
 
     `targets_a_draw` targets in a row share those drawn from the whole inventory: each is pushed away from as
-    many, and a step touches fewer jobs (Ji et al., 2016, Parallelizing Word2Vec, section III).
+    many, and a step touches fewer jobs (as Ji et al., 2016, Parallelizing Word2Vec).
     """
 
     everywhere: Frequencies
