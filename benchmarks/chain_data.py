@@ -57,8 +57,9 @@ def planted_board(n_jobs: int, n_chains: int, n_held_out: int, seed: int) -> Boa
     """Seekers with a want that drifts view jobs of their market that fit it, and apply to what fits best.
 
     A job is in a market (occupation × region); what it is like is what its occupation, its two skills and its
-    seniority say and, of the variance within a market, 46 % that no feature says. One job in ten is new: in no training chain. There
-    are twenty markets, so that each holds several times the hundred jobs of the widest cut-off.
+    seniority say and, of the variance within a market, 46 % that no feature says. One job in ten is new: in
+    no training chain. There are twenty markets, so that each holds several times the hundred jobs of the
+    widest cut-off.
     """
     rng, dim, n_occupations, n_regions, n_skills = np.random.default_rng(seed), 12, 10, 2, 60
     occupation, region = rng.integers(0, n_occupations, n_jobs), rng.integers(0, n_regions, n_jobs)
