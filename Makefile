@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 DATA ?=
+SIZE ?= small
 ENV := . bin/env &&
 
-.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval
+.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval bench-embeddings
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## environments from the hashed locks, Delta's jars, Spark's configuration; says first what it downloads
 	@bin/setup
@@ -34,6 +35,10 @@ lint: setup ## ruff, and mypy on the public surface
 bench-retrieval: ## the index against other engines, SIZE=small or full; sets up .venv/bench first
 	@bin/setup --bench
 	@$(ENV) OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 NUMBA_NUM_THREADS=2 .venv/bench/bin/python -m benchmarks.retrieval --size $(or $(SIZE),small)
+
+bench-embeddings: ## job vectors against gensim, item-kNN, iALS and popularity (SIZE=small or full)
+	@bin/setup --bench
+	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)"
 
 airflow: setup ## scheduler and web UI with the DAGs in place, on 127.0.0.1
 	@bin/airflow

@@ -104,6 +104,7 @@ class TrainJobEmbeddings:
         "what a positive counts, by action/context action; * is any, what is not named counts 1",
     )
     negatives: int = option(10, "negatives a pair", at_least=1, at_most=1000)
+    pairs_a_draw: int = option(8, "pairs that share the negatives drawn from all jobs; 1 is slower", at_least=1)
     negative_power: float = option(0.75, "jobs are drawn by actions to this power", at_least=0, at_most=1)
     inventory_share: float = option(0.5, "of those, share drawn from all jobs alike", at_least=0, at_most=1)
     # The job board's next-view recall@100 fell from 0.61 to 0.56 at 0.1: most next views are in one market.
@@ -121,6 +122,11 @@ class TrainJobEmbeddings:
     seed: int = option(7, "of weights, samples and order", at_least=0)
     # Steps are small: beside other work, two threads that waited for each other took ten times as long.
     threads: int = option(1, "threads of a step on the CPU", at_least=1)
+    step: str = option(
+        "auto",
+        "compiled, on the CPU; torch, on the device; auto is compiled where there is no GPU",
+        one_of=("auto", "compiled", "torch"),
+    )
     device: str = option("auto", "auto, cpu or cuda:N")
 
 

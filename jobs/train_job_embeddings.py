@@ -21,7 +21,8 @@ from jobs.embeddings.corpus import JobCorpus, read_jobs, remove_corpus, write_co
 from jobs.embeddings.features import term_fields
 from jobs.embeddings.model_files import save_model
 from jobs.embeddings.pairs import action_windows, cost_matrix
-from jobs.embeddings.training import WINDOWS, SkipGram, Trained, train
+from jobs.embeddings.steps import WINDOWS, SkipGram
+from jobs.embeddings.training import Trained, train
 from jobs.errors import SettingsError
 from jobs.intervals import DAY, Dates
 from jobs.lake import ARTIFACTS, Lake

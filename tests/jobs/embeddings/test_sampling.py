@@ -64,3 +64,17 @@ def test_a_negative_that_is_a_job_of_the_chain_is_masked():
         [False, False, True, True],
         [False, False, False, False],
     ]
+
+
+def test_targets_in_a_row_share_what_is_drawn_from_everywhere_and_nothing_local():
+    everywhere, markets = Frequencies(np.full(1000, 1e-3)), Markets(np.arange(1000) % 2)
+    rng, targets = np.random.default_rng(SEED), np.arange(5)
+    drawn = Negatives(everywhere, markets, 0.0, targets_a_draw=2).draw(rng, targets, 8)
+    assert [len(set(map(tuple, drawn[rows].tolist()))) for rows in (slice(0, 2), slice(2, 4), slice(0, 5))] == [1, 1, 3]
+    local = Negatives(everywhere, markets, 1.0, targets_a_draw=2).draw(rng, targets, 8)
+    assert (local % 2 == (targets % 2)[:, None]).all()
+
+
+def test_a_chain_without_points_masks_nothing():
+    positives = Positives(chain_of_point=np.array([1, 1]), jobs=np.array([2, 3]), n_jobs=5)
+    assert positives.hit(np.array([0, 1]), np.array([[2], [2]])).tolist() == [[False], [True]]

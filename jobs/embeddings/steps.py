@@ -1,0 +1,118 @@
+"""The steps of training: which jobs attract and repel each other, the same for PyTorch and the compiled step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from jobs.embeddings.corpus import JobCorpus
+from jobs.embeddings.pairs import Chains, Ints, action_windows, cost_matrix, left_pairs
+from jobs.embeddings.sampling import Frequencies, Markets, Negatives, Positives, negative_shares
+
+WINDOWS = MappingProxyType({"view": 5, "save": 10, "apply": 20, "call": 20, "message": 20})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipGram:
+    """What training may vary; `jobs.settings.TrainJobEmbeddings` says what each means."""
+
+    dim: int = 64
+    epochs: int = 6
+    windows: Mapping[str, int] = field(default_factory=lambda: WINDOWS)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    negatives: int = 10
+    pairs_a_draw: int = 8
+    negative_power: float = 0.75
+    inventory_share: float = 0.5
+    local_share: float = 0.0
+    id_dropout: float = 0.5
+    scale: float = 7.0
+    learning_rate: float = 0.05
+    pairs_a_step: int = 2048
+    chains_a_batch: int = 8192
+    seed: int = 7
+    threads: int = 1
+    step: str = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimiser step learns from.
+
+    `jobs` (n,) are the distinct jobs of the step, `keeps_id` (n,) whether each is trained with its id.
+    `position` (pairs · (2 + negatives),) are places in `jobs`: of the targets, of the contexts, then of the
+    negatives, pair by pair. `masked` is (pairs, negatives), `costs` (pairs,).
+    """
+
+    jobs: Ints
+    keeps_id: NDArray[np.bool_]
+    position: NDArray[np.int64]
+    masked: NDArray[np.bool_]
+    costs: NDArray[np.float32]
+
+    @property
+    def n_pairs(self) -> int:
+        return len(self.costs)
+
+
+class Steps:
+    """The steps of a batch of chains, their pairs in random order."""
+
+    def __init__(self, corpus: JobCorpus, options: SkipGram) -> None:
+        shares = negative_shares(
+            corpus.n_actions, power=options.negative_power, inventory_share=options.inventory_share
+        )
+        everywhere, markets = Frequencies(shares), Markets(corpus.markets)
+        self._negatives = Negatives(everywhere, markets, options.local_share, options.pairs_a_draw)
+        self._windows, self._costs = action_windows(options.windows), cost_matrix(options.costs)
+        self._rng, self._options = np.random.default_rng(options.seed), options
+        self._place = np.full(len(corpus.job_ids), -1, np.int32)
+
+    def of(self, chains: Chains) -> Iterator[Step]:
+        targets, contexts = left_pairs(chains, self._windows)
+        positives = Positives(chains.chain_of_point, chains.jobs, len(self._place))
+        order = self._rng.permutation(len(targets))
+        for start in range(0, len(order), self._options.pairs_a_step):
+            chosen = order[start : start + self._options.pairs_a_step]
+            target, context = targets[chosen], contexts[chosen]
+            drawn = self._negatives.draw(self._rng, chains.jobs[target], self._options.negatives)
+            jobs, position = distinct(
+                np.concatenate([chains.jobs[target], chains.jobs[context], drawn.ravel()]), self._place
+            )
+            yield Step(
+                jobs=jobs,
+                # Without its id, a job is trained as the new job that it once was: most are new when they matter.
+                keeps_id=self._rng.random(len(jobs)) >= self._options.id_dropout,
+                position=position,
+                masked=positives.hit(chains.chain_of_point[target], drawn),
+                costs=self._costs[chains.actions[target], chains.actions[context]],
+            )
+
+
+@njit(cache=True)
+def distinct(values: Ints, place: NDArray[np.int32]) -> tuple[Ints, Ints]:
+    """The distinct values in order of first sight, and where each value is among them.
+
+    `place` holds -1 for every possible value, before and after: sorting a step's jobs took as long as
+    learning from them.
+
+    >>> [array.tolist() for array in distinct(np.array([7, 3, 7]), np.full(8, -1, np.int32))]
+    [[7, 3], [0, 1, 0]]
+    """
+    found, position, n = np.empty(len(values), np.int64), np.empty(len(values), np.int64), 0
+    for at in range(len(values)):
+        value = values[at]
+        if place[value] < 0:
+            place[value] = n
+            found[n] = value
+            n += 1
+        position[at] = place[value]
+    for at in range(n):
+        place[found[at]] = -1
+    return found[:n].copy(), position
