@@ -40,7 +40,10 @@ def run_of(lake, **training):
 
 def chain(chain_id, start, *jobs, action="view"):
     """One action an hour."""
-    points = [(job, action, start + n * HOUR, None, f"{chain_id}-{n}") for n, job in enumerate(jobs)]
+    times = [start + n * HOUR for n in range(len(jobs))]
+    points = [
+        (job, action, at, None, f"{chain_id}-{n}", at) for n, (job, at) in enumerate(zip(jobs, times, strict=True))
+    ]
     return (chain_id, chain_id, start, points[-1][2], start.date(), len(jobs), points)
 
 
