@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobs.lake import Lake
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under pytest-xdist a file stays on one worker, e2e as a whole; e2e goes first, as it takes longest."""
     if not config.pluginmanager.hasplugin("xdist"):
