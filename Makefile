@@ -24,7 +24,7 @@ jobboard: setup ## the same on a real job board: make jobboard DATA=../shared/da
 	@bin/jobboard "$(DATA)"
 
 test: setup lint ## every test
-	@$(ENV) python -m pytest tests --ignore tests/dags -n 2 --dist loadscope --no-loadscope-reorder
+	@$(ENV) python -m pytest tests --ignore tests/dags -n 2 --dist loadfile --no-loadscope-reorder
 	@$(ENV) .venv/airflow/bin/python -m pytest tests/dags
 
 lint: setup ## ruff, and mypy on the public surface

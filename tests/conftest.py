@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,24 +14,9 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """tests/e2e goes first: it takes longest."""
-    items.sort(key=lambda item: item.path.parent.name != "e2e")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file stays on one worker, and tests/e2e as a whole: who takes the market through it, does so once.
-
-    pytest-xdist's own groups (3.8) are lost on pytest 9.2, which keeps node ids elsewhere.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "tests/e2e" if file.startswith("tests/e2e/") else file
-
-    return ByFile(config, log)
+    """Where two workers share the files: who makes the pipeline of tests/e2e first, who waits for it last."""
+    places = {"test_pipeline.py": 0, "e2e": 2}
+    items.sort(key=lambda item: places.get(item.path.name, places.get(item.path.parent.name, 1)))
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,21 @@
-"""A small sample marketplace taken through the whole pipeline once, for all tests of this folder."""
+"""A small sample marketplace taken through the whole pipeline once; each module of this folder has a copy of the lake."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from jobs.lake import Lake
     from jobs.runs import Run
@@ -21,6 +24,10 @@ ROOT = Path(__file__).parents[2]
 
 MARKET = {"n_seekers": 300, "n_jobs": 500, "start": date(2026, 1, 1), "days": 20, "seed": 7}
 TRAINED, FIRST, SECOND = ("2026-01-11", "2026-01-18"), ("2026-01-18", "2026-01-19"), ("2026-01-19", "2026-01-20")
+
+DAILY, TRAINING = "candidates_daily", "training_weekly"
+RUN_1, RUN_2 = "candidates_daily-20260118-20260119-1", "candidates_daily-20260119-20260120-1"
+TRAINING_RUN = "training_weekly-20260111-20260118-1"
 
 SETTINGS = """
 [training]
@@ -97,32 +104,52 @@ def stage_mains() -> dict[str, Callable[[Lake, Run], None]]:
     return {name: import_module(f"jobs.{name}").main for name in names}
 
 
+@dataclass(frozen=True)
+class Published:
+    """A market and the lake of one training run and two daily ones on it; tests only read it."""
+
+    market: Path
+    lake: Path
+
+
 @pytest.fixture(scope="session")
-def market(spark, tmp_path_factory) -> Path:
+def published(spark, tmp_path_factory) -> Published:
+    """Made once a session, whichever of pytest-xdist's workers gets there first; the others wait for it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made, done = Published(shared / "board", shared / "published/lake"), shared / "published/done"
+    with open(shared / "published.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make_published(spark, made)
+            done.touch()
+    return made
+
+
+def make_published(spark: SparkSession, made: Published) -> None:
     from jobs.marketplace.config import MarketConfig
     from jobs.marketplace.market import simulate
 
-    folder = tmp_path_factory.mktemp("market") / "board"
-    simulate(spark, MarketConfig(**MARKET), str(folder), False, print)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def pipeline(spark, market, tmp_path_factory) -> Pipeline:
-    """One training run and two daily ones, published."""
-    pipeline = Pipeline(spark, tmp_path_factory.mktemp("pipeline"), market)
+    simulate(spark, MarketConfig(**MARKET), str(made.market), False, print)
+    made.lake.parent.mkdir(exist_ok=True)
+    pipeline = Pipeline(spark, made.lake.parent, made.market)
     pipeline.run("training_weekly", TRAINED)
     pipeline.run("candidates_daily", FIRST)
     pipeline.run("candidates_daily", SECOND)
-    shutil.copytree(pipeline.lake.root, published_copy(pipeline))
-    return pipeline
 
 
-@pytest.fixture(scope="session")
-def published_lake(pipeline) -> Path:
-    """The lake as it was after those three runs, whatever tests have done to it since."""
-    return published_copy(pipeline)
+@pytest.fixture(scope="module")
+def pipeline(spark, published, tmp_path_factory) -> Pipeline:
+    """Those three runs in a lake of the module's own, for its tests to write to."""
+    root = tmp_path_factory.mktemp("pipeline")
+    shutil.copytree(published.lake, root / "lake")
+    return Pipeline(spark, root, published.market)
 
 
-def published_copy(pipeline: Pipeline) -> Path:
-    return Path(f"{pipeline.lake.root}.published")
+def content(frame: DataFrame, *without: str) -> tuple[int, int]:
+    """How many rows, and a hash of them all whatever their order."""
+    columns = sorted(set(frame.columns) - set(without))
+    text = F.xxhash64(F.to_json(F.struct(*[F.col(name) for name in columns])))
+    row = frame.agg(F.count("*").alias("n"), F.sum(text.cast("decimal(38,0)")).alias("hash")).first()
+    return row.n, int(row.hash or 0)

@@ -22,27 +22,15 @@ from schemas import (
     SEEKERS,
     SEGMENT_LINKS,
 )
-from tests.e2e.conftest import FIRST, SECOND, TRAINED
+from tests.e2e.conftest import DAILY, RUN_1, RUN_2, TRAINING_RUN, content
 
 # the first test of the session takes the market through the whole pipeline
 pytestmark = pytest.mark.timeout(2400)
-
-DAILY, TRAINING = "candidates_daily", "training_weekly"
-RUN_1, RUN_2 = "candidates_daily-20260118-20260119-1", "candidates_daily-20260119-20260120-1"
-TRAINING_RUN = "training_weekly-20260111-20260118-1"
 
 
 def figures(pipeline, run_id: str, stage: str) -> dict[tuple[str, str], float]:
     rows = pipeline.lake.read(RUN_METRICS, run_id=run_id, stage=stage).collect()
     return {(row.metric, row.label): row.value for row in rows}
-
-
-def content(frame, *without: str) -> tuple[int, int]:
-    """How many rows, and a hash of them all whatever their order."""
-    columns = sorted(set(frame.columns) - set(without))
-    text = F.xxhash64(F.to_json(F.struct(*[F.col(name) for name in columns])))
-    row = frame.agg(F.count("*").alias("n"), F.sum(text.cast("decimal(38,0)")).alias("hash")).first()
-    return row.n, int(row.hash or 0)
 
 
 def test_every_stage_leaves_rows(pipeline):
@@ -87,33 +75,6 @@ def test_learning_beats_popularity_and_chance_and_loses_to_the_truth(pipeline):
     assert recall["oracle"] > recall["blend"] > max(recall["popular_global"], recall["random"])
 
 
-def test_a_day_run_again_gives_the_same(pipeline):
-    """The whole DAG again: a new attempt, the same tables and candidates."""
-    lake = pipeline.lake
-    tables = (EVENTS, SEEKERS, JOBS, JOB_TERMS, BEHAVIOR_CHAINS)
-    before = {table.name: content(lake.read(table)) for table in tables}
-    first = content(lake.read(CANDIDATES, run_id=RUN_2), "run_id")
-    again = pipeline.run(DAILY, SECOND)
-    assert again.attempt == 2
-    assert content(lake.read(CANDIDATES, run_id=again.run_id), "run_id") == first
-    assert {table.name: content(lake.read(table)) for table in tables} == before
-    assert content(lake.read(CANDIDATES, run_id=RUN_2), "run_id") == first  # the published attempt was not touched
-
-
-def test_an_older_day_after_a_newer_one_gives_its_own_and_changes_nothing_newer(pipeline):
-    """The newer runs have taken in late events of days that the older one looks back on: it had not seen them."""
-    lake = pipeline.lake
-    before, seen = content(lake.current(CANDIDATES)), content(lake.read(EVENTS))
-    late = lake.read(EVENTS).where(f"event_ts < '{FIRST[1]}' AND arrived_ts >= '{FIRST[1]}'")
-    assert not late.isEmpty()
-    older = pipeline.run(DAILY, FIRST)
-    assert older.attempt == 2
-    assert content(lake.current(CANDIDATES)) == before
-    assert content(lake.read(EVENTS)) == seen
-    own = content(lake.read(CANDIDATES, run_id=RUN_1), "run_id")
-    assert content(lake.read(CANDIDATES, run_id=older.run_id), "run_id") == own
-
-
 def test_a_backfill_before_the_models_training_is_refused_until_asked_for(pipeline):
     with pytest.raises(RunError, match="no promoted segment_graph has trained_until at or before 2026-01-08"):
         pipeline.open(DAILY, ("2026-01-07", "2026-01-08"))
@@ -151,11 +112,3 @@ def test_a_day_without_anyone_is_a_run_with_empty_outputs(pipeline, capsys):
     assert pipeline.lake.read(CANDIDATES, run_id=run.run_id).isEmpty()
     assert "no seeker was active" in capsys.readouterr().out
     assert is_published(pipeline.lake.root, DAILY, Interval.parse(*empty)) == run.run_id
-
-
-def test_training_again_leaves_the_same_model(pipeline):
-    again = pipeline.run(TRAINING, TRAINED)
-    rows = [row.asDict() for row in pipeline.lake.read(MODELS).where("event = 'trained'").collect()]
-    prints = {(row["model_name"], row["model_version"]): row["fingerprint"] for row in rows}
-    for name in ("segment_graph", "job_embeddings"):
-        assert prints[name, again.run_id] == prints[name, TRAINING_RUN]

@@ -19,7 +19,7 @@ def test_the_readme_shows_three_ways():
 
 
 @pytest.mark.parametrize(("title", "code"), BLOCKS, ids=[title.split(",")[0].split(":")[0] for title, _ in BLOCKS])
-def test_tables_are_read_as_the_readme_shows(title, code, published_lake, spark, capfd):
-    exec(compile(code, f"README.md: {title}", "exec"), {"LAKE": str(published_lake), "spark": spark})
+def test_tables_are_read_as_the_readme_shows(title, code, published, spark, capfd):
+    exec(compile(code, f"README.md: {title}", "exec"), {"LAKE": str(published.lake), "spark": spark})
     # rows, not just their header
     assert re.search("organic|promoted|click_chain|terms|popular", capfd.readouterr().out)
