@@ -122,8 +122,10 @@ def judged_metrics(lake: Lake, run_id: str) -> dict[str, float]:
 
 
 def current_metrics(lake: Lake, run: Run, events: list[dict[str, Any]]) -> dict[str, float]:
-    """What the newest version promoted before this interval's end was judged by; empty where there is none."""
-    promoted = [e for e in events if e["event"] == "promoted" and e["model_version"] != run.run_id]
+    """What the newest version promoted before this interval's end, and not withdrawn, was judged by; or nothing."""
+    withdrawn = {(e["model_name"], e["model_version"]) for e in events if e["event"] == "withdrawn"}
+    kept = [e for e in events if (e["model_name"], e["model_version"]) not in withdrawn]
+    promoted = [e for e in kept if e["event"] == "promoted" and e["model_version"] != run.run_id]
     until = run.trained_until.replace(tzinfo=None)
     earlier = [e for e in promoted if e["trained_until"] <= until and e["metrics"]]
     return dict(max(earlier, key=lambda e: e["trained_until"])["metrics"]) if earlier else {}

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from jobs import withdraw_model
 from jobs.errors import RunError, StageError
 from jobs.intervals import Dates, Interval
 from jobs.lake import Lake
@@ -101,7 +102,10 @@ def test_no_run_uses_a_model_that_has_seen_its_future(spark, lake):
     assert opened(lake, 11, asked={}).models["segment_graph"] == "v-late"  # trained until just its interval's end
     by_name = opened(lake, 3, asked={"segment_graph": "v-late", "job_embeddings": "none"})
     assert by_name.model("segment_graph") == "v-late" and by_name.model("job_embeddings") is None
-    event("segment_graph", "v-late", "withdrawn", late)
+    assert withdraw_model.main(lake, "segment_graph", "v-late")
+    assert not withdraw_model.main(lake, "segment_graph", "v-late")
+    with pytest.raises(RunError, match="has no version 'v-none'"):
+        withdraw_model.main(lake, "segment_graph", "v-none")
     assert opened(lake, 20, asked={}).models["segment_graph"] == "v-early"
     with pytest.raises(RunError, match="has no version 'v-none'"):
         opened(lake, 10, asked={"segment_graph": "v-none"})
