@@ -41,6 +41,8 @@ from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    Truth = tuple[DataFrame, DataFrame]
+
 
 def main(lake: Lake, run: Run) -> None:
     options = run.settings.evaluate_retrieval
@@ -62,7 +64,8 @@ def main(lake: Lake, run: Run) -> None:
         say(f"  no {options.target_action} from {run.trained_until} to {run.interval.end} has an action before it")
         return
     queries = case_queries(lake, run, cases).persist()
-    ranked = rankings(lake, run, queries, events).persist()
+    truth = planted(lake, run, queries)
+    ranked = rankings(lake, run, queries, events, truth).persist()
     vectors = lake.read_or_empty(JOB_VECTORS, Dates(run.date, run.date + DAY), model_version=run.run_id)
     figures = retrieval_figures(
         cases,
@@ -73,7 +76,7 @@ def main(lake: Lake, run: Run) -> None:
         seed=options.seed,
         rows=("blend", *CHANNELS[ORGANIC]),
     )
-    figures += position_figures(lake, run, cases, events, vectors)
+    figures += position_figures(lake, run, cases, events, vectors, truth)
     for figure in figures:
         run.record(figure.metric, figure.value, figure.label)
 
@@ -85,7 +88,13 @@ def case_queries(lake: Lake, run: Run, cases: DataFrame) -> DataFrame:
     return run_queries(lake, run, asked, known_actions(lake, run), excluded)
 
 
-def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame) -> DataFrame:
+def planted(lake: Lake, run: Run, queries: DataFrame) -> Truth | None:
+    """A sample marketplace's truth for the cases, as `true_vectors` gives it; None on a real board."""
+    truth = run.settings.evaluate_retrieval.truth
+    return true_vectors(lake.spark, truth, lake.read(ENTITY_IDS), queries) if truth else None
+
+
+def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame, truth: Truth | None) -> DataFrame:
     """(query_id, row, candidates): every channel, the blend, and what they are held against."""
     options = run.settings.evaluate_retrieval
     k = max(options.k)
@@ -102,8 +111,8 @@ def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame) -> Dat
         popular_global(asked, inventory, seen, k=k, seed=options.seed),
         random_order(asked, inventory, k=k, seed=options.seed),
     ]
-    if options.truth:
-        seekers, jobs = true_vectors(lake.spark, options.truth, lake.read(ENTITY_IDS), queries)
+    if truth is not None:
+        seekers, jobs = truth
         wanted = asked.join(seekers, "query_id", "inner")
         rows.append(oracle(wanted, inventory.join(jobs, "job_id", "inner"), k=k))
     ranked = rows[0]
@@ -123,7 +132,9 @@ def open_jobs(lake: Lake, run: Run) -> DataFrame:
     return jobs.where(is_open(run.trained_until, run.interval.end)).select("job_id", "posted_ts", "closed_ts")
 
 
-def position_figures(lake: Lake, run: Run, cases: DataFrame, events: DataFrame, vectors: DataFrame) -> list:
+def position_figures(
+    lake: Lake, run: Run, cases: DataFrame, events: DataFrame, vectors: DataFrame, truth: Truth | None
+) -> list:
     """58.com's position lift, a chain each; none where no list was shown."""
     lists = shown_lists(cases, events).persist()
     if lists.isEmpty():
@@ -134,7 +145,7 @@ def position_figures(lake: Lake, run: Run, cases: DataFrame, events: DataFrame, 
     figures = []
     for name, actions in (("click_chain", CLICK_CHAIN), ("apply_chain", APPLY_CHAIN)):
         chains = earlier_jobs(cases, events, actions, run.settings.retrieve_candidates.max_actions)
-        figures += position_lift_figures(list_positions(cases, lists, chains, vectors, features), name)
+        figures += position_lift_figures(list_positions(cases, lists, chains, vectors, features, truth), name)
     return figures
 
 

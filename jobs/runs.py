@@ -157,6 +157,18 @@ def _frozen(name: str, events: list[dict[str, Any]], interval: Interval, asked: 
 
 def open_run(lake: Lake, dag: str, interval: Interval) -> Run:
     """The open attempt of that DAG and interval. RunError says why there is none and the way out."""
+    run, events = _newest_attempt(lake, dag, interval)
+    _require_open(run, events)
+    return run
+
+
+def newest_run(lake: Lake, dag: str, interval: Interval) -> Run:
+    """The newest attempt, open or closed, for those who only read. RunError where there is none."""
+    return _newest_attempt(lake, dag, interval)[0]
+
+
+def _newest_attempt(lake: Lake, dag: str, interval: Interval) -> tuple[Run, list[dict[str, Any]]]:
+    """The attempt as it was opened, and the events of all attempts of the interval."""
     events = [e for e in _events(lake, dag) if _same(e, interval)]
     if not events:
         raise RunError(f"no attempt of {dag} is open for {interval.label}: run jobs/open_run.py first")
@@ -172,8 +184,7 @@ def open_run(lake: Lake, dag: str, interval: Interval) -> Run:
         lake.root,
         opened["takes_history"],
     )
-    _require_open(run, events)
-    return run
+    return run, events
 
 
 def require_open(lake: Lake, run: Run) -> None:
@@ -284,6 +295,7 @@ __all__ = [
     "absolute",
     "close_attempt",
     "is_published",
+    "newest_run",
     "open_attempt",
     "open_run",
     "record_trained",

@@ -38,14 +38,15 @@ class Cut:
     # 58.com swept a week, a day and parts of a day: six hours ranked best on position and AUC.
     gap: timedelta = timedelta(hours=6)
     max_span: timedelta = DAY
+    window: timedelta | None = None
     max_actions: int = 200
     min_actions: int = 1
     max_actions_a_day: int = 500
     min_dwell_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("gap", "max_span"):
-            if getattr(self, name) <= timedelta(0):
+        for name in ("gap", "max_span", "window"):
+            if getattr(self, name) is not None and getattr(self, name) <= timedelta(0):
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
         for name in ("max_actions", "min_actions", "max_actions_a_day"):
             if getattr(self, name) < 1:
@@ -118,11 +119,22 @@ def _starts_marked(actions: DataFrame, cut: Cut) -> DataFrame:
         "position": F.row_number().over(in_order),
         "previous_us": F.lag(F.unix_micros("event_ts")).over(in_order),
     })  # fmt: skip
-    paused = F.coalesce(F.col("ts_us") - F.col("previous_us") > _us(cut.gap), F.lit(True))
+    paused = F.coalesce(_is_apart(cut), F.lit(True))
+    if cut.window is not None:
+        return rows.withColumn("head", latest_where(paused, "position"))
     rows = rows.withColumn("active_since_us", latest_where(paused, "ts_us"))
     day, previous_day = _day("ts_us"), _day("previous_us")
     overlong = (day > previous_day) & (day.cast("bigint") * _DAY_US - F.col("active_since_us") > _us(cut.max_span))
     return rows.withColumn("head", latest_where(paused | F.coalesce(overlong, F.lit(False)), "position"))
+
+
+def _is_apart(cut: Cut) -> Column:
+    """A pause, or the edge of a window, lies between the action and the one before it."""
+    at, before = F.col("ts_us"), F.col("previous_us")
+    if cut.window is None:
+        return at - before > _us(cut.gap)
+    window = F.lit(_us(cut.window))
+    return at - F.pmod(at, window) > before
 
 
 def _gathered(actions: DataFrame, cut: Cut) -> DataFrame:

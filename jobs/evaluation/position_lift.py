@@ -5,6 +5,9 @@ the job acted on, from 1. "Before" re-ranks by features alone, "after" by the jo
 stands beside both. Lift = (after - before) / before in percent: negative is better. Jobs of equal cosine
 share the mean of the positions they take up.
 
+Two orders to read the others beside: `random` is what chance gives, the middle of the list; `oracle`, on a
+sample marketplace, orders the list by the planted truth.
+
 Every position is averaged over the same cases: those whose job is in the list and whose chain has a job
 outside of it. Jobs of the list are left out of the chain, since the view that led to an application would
 else put its own job first, with any vectors.
@@ -23,9 +26,9 @@ from pyspark.sql import functions as F
 
 from jobs.evaluation.metrics import Figure
 
-_ORDERS = ("shown", "features", "embedding")
+_ORDERS = ("random", "shown", "features", "embedding", "oracle")
 _ARROW = pa.schema([("query_id", pa.int64()), *[(order, pa.float64()) for order in _ORDERS]])
-_SPARK = "query_id bigint, shown double, features double, embedding double"
+_SPARK = ", ".join(["query_id bigint", *[f"{order} double" for order in _ORDERS]])
 
 # The same product summed in another order differs in the last bits; such jobs are ties.
 _DECIMALS = 9
@@ -54,14 +57,20 @@ def shown_lists(cases: DataFrame, events: DataFrame) -> DataFrame:
 
 
 def list_positions(
-    cases: DataFrame, lists: DataFrame, chains: DataFrame, job_vectors: DataFrame, job_terms: DataFrame
+    cases: DataFrame,
+    lists: DataFrame,
+    chains: DataFrame,
+    job_vectors: DataFrame,
+    job_terms: DataFrame,
+    truth: tuple[DataFrame, DataFrame] | None = None,
 ) -> DataFrame:
-    """(query_id, shown, features, embedding): the position of the case's job in its list, under each order.
+    """(query_id, random, shown, features, embedding, oracle): where the case's job is in its list, under each.
 
     `lists` is (query_id, job_ids), as shown; `chains` (query_id, job_ids). `job_vectors` is (job_id, vector),
     `job_terms` (job_id, terms map<field, array<int>>), one row a job each. A chain is the mean of its jobs'
     vectors, or of their multi-hot terms, one dimension a field and term. A job without a vector or terms, or
-    with an all zero vector, has cosine 0.
+    with an all zero vector, has cosine 0. `truth` is as `true_vectors` gives it; without it, or for a case
+    that it does not know, `oracle` is null.
     """
     asked = cases.select("query_id", "target_job_id").join(
         lists.withColumnRenamed("job_ids", "shown"), "query_id", "inner"
@@ -77,10 +86,22 @@ def list_positions(
     described = members.join(job_vectors.select("job_id", "vector"), "job_id", "left").join(
         job_terms.select("job_id", codes.alias("codes")), "job_id", "left"
     )
+    described = _with_affinity(described, truth)
     grouped = described.groupBy("query_id", "target_job_id").agg(
-        F.collect_list(F.struct("place", "job_id", "vector", "codes")).alias("members")
+        F.collect_list(F.struct("place", "job_id", "vector", "codes", "affinity")).alias("members")
     )
     return grouped.select("query_id", "target_job_id", "members").mapInArrow(_positions, _SPARK)
+
+
+def _with_affinity(members: DataFrame, truth: tuple[DataFrame, DataFrame] | None) -> DataFrame:
+    """`members` with how well the job truly suits the case's seeker; null where that is not known."""
+    if truth is None:
+        return members.withColumn("affinity", F.lit(None).cast("double"))
+    wants = truth[0].select("query_id", F.col("vector").alias("wanted"))
+    jobs = truth[1].select("job_id", F.col("vector").alias("is"))
+    affinity = F.call_function("vector_inner_product", F.col("wanted"), F.col("is")).cast("double")
+    both = members.join(F.broadcast(wants), "query_id", "left").join(jobs, "job_id", "left")
+    return both.withColumn("affinity", affinity).drop("wanted", "is")
 
 
 def position_lift_figures(positions: DataFrame, chain: str) -> list[Figure]:
@@ -105,16 +126,20 @@ def _positions(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays([batch.column("query_id"), *columns], schema=_ARROW)
 
 
-def _case_positions(target: int, members: list[dict[str, Any]]) -> dict[str, float]:
+def _case_positions(target: int, members: list[dict[str, Any]]) -> dict[str, float | None]:
     members = sorted(members, key=lambda member: (member["place"], member["job_id"]))
     chain = np.array([member["place"] < 0 for member in members])
     place = next(m["place"] for m in members if m["place"] >= 0 and m["job_id"] == target)
     vectors = _dense([member["vector"] for member in members])
     features = _multi_hot([member["codes"] or [] for member in members])
+    affinities = [member["affinity"] for member in members if member["place"] >= 0]
+    is_known = all(affinity is not None for affinity in affinities)
     return {
+        "random": (len(affinities) + 1) / 2,
         "shown": place + 1.0,
         "features": tied_position(chain_cosines(features, chain), place),
         "embedding": tied_position(chain_cosines(vectors, chain), place),
+        "oracle": tied_position(np.array(affinities), place) if is_known else None,
     }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 from jobs.lake import LakeReader
 from jobs.reporting import plots, sections
 from jobs.reporting.attempts import Attempt
+from jobs.reporting.files import read_report_file
 from jobs.reporting.samples import seekers_by_variety
 from jobs.reporting.sections import Metrics
 from jobs.reporting.words import Words, strongest_links
@@ -56,6 +58,7 @@ def context(reader: LakeReader, attempt: Attempt) -> Row:
         **recall_context(evaluation, evaluated),
         **chain_context(metrics),
         **link_context(reader, attempt),
+        **sweep_context(reader, evaluated),
     }
 
 
@@ -90,6 +93,23 @@ def chain_context(metrics: Metrics) -> Row:
         "n_actions": metrics.value("sessionize_chains", "chain_actions"),
         "chains_plot": _encoded(plots.histogram(lengths, "actions in a chain", "chains")) if lengths else None,
         "chains_alt": f"Chains by length: {counts}.",
+    }
+
+
+def sweep_name(run_id: str) -> str:
+    """The file in which `jobs/sweep_session_gap.py` leaves what it measured on that training run."""
+    return f"sweep-{run_id}.json"
+
+
+def sweep_context(reader: LakeReader, evaluated: str | None) -> Row:
+    """The sweep of cuts on the run that made the models; nothing where there was none."""
+    text = read_report_file(reader.root, sweep_name(evaluated)) if evaluated else None
+    rows = [row for row in json.loads(text) if row["position"] is not None] if text else []
+    told = ", ".join(f"{row['kind']} {row['value']} {row['position']:.2f}" for row in rows)
+    return {
+        "sweep": rows,
+        "sweep_plot": _encoded(plots.positions_swept(rows)) if rows else None,
+        "sweep_alt": f"Mean position by setting: {told}.",
     }
 
 

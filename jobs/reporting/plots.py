@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,8 +84,27 @@ def histogram(counts: Mapping[str, float], xlabel: str, ylabel: str) -> bytes:
         return _svg(figure)
 
 
+def positions_swept(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Mean position, with its interval, a row a setting tried: further left is better."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    with _figure(height=0.9 + 0.17 * len(rows)) as figure:
+        axes = figure.add_subplot()
+        for kind, (colour, marker, _) in zip(kinds, list(_STYLES.values())[1:], strict=False):
+            mine = [(place, row) for place, row in enumerate(rows) if row["kind"] == kind]
+            places, means = [place for place, _ in mine], [row["position"] for _, row in mine]
+            axes.hlines(places, [row["low"] for _, row in mine], [row["high"] for _, row in mine], color=colour, lw=1)
+            axes.plot(means, places, marker, color=colour, ms=4.5, label=kind)
+        axes.set_yticks(range(len(rows)), [f"{row['kind']} {row['value']}" for row in rows], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel("mean position of the job acted on")
+        return _svg(figure)
+
+
 class _figure:
-    """A figure in the house style, without pyplot and its global state."""
+    """A figure in the house style, without pyplot and its global state; `height` in inches."""
+
+    def __init__(self, height: float = _SIZE[1]) -> None:
+        self.height = height
 
     def __enter__(self) -> Figure:
         import matplotlib
@@ -93,7 +112,7 @@ class _figure:
 
         self.context = matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
         self.context.__enter__()
-        return Figure(figsize=_SIZE, layout="constrained")
+        return Figure(figsize=(_SIZE[0], self.height), layout="constrained")
 
     def __exit__(self, *error: object) -> None:
         self.context.__exit__(None, None, None)

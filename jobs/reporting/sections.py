@@ -160,7 +160,7 @@ def recall_table(metrics: Metrics) -> list[Row]:
 
 def position_lift(metrics: Metrics) -> list[Row]:
     """One row a chain: cases, mean positions under each order, lift in percent."""
-    names = {name: f"position.{name}" for name in ("cases", "shown", "features", "embedding")}
+    names = {name: f"position.{name}" for name in ("cases", "random", "shown", "features", "embedding", "oracle")}
     names["lift"] = "position_lift_percent"
     values = {name: metrics.labels("evaluate_retrieval", metric) for name, metric in names.items()}
     return [{"chain": chain, **{name: values[name].get(chain) for name in names}} for chain in values["lift"]]

@@ -250,11 +250,27 @@ def test_spark_day_by_day_gives_the_chains_of_the_whole_history(spark):
     assert found == flattened(chain(events)), f"seed {seed}"
 
 
+def test_windows_cut_at_their_edges_and_nowhere_else(spark):
+    events = [
+        # six hours' pause within a day is none; an action at the edge is the next window's
+        event("a1", 1, 10, MONDAY + HOUR),
+        event("a2", 1, 11, MONDAY + 20 * HOUR),
+        event("a3", 1, 12, MONDAY + DAY),
+        event("b1", 2, 10, MONDAY + DAY - SECOND),
+        event("b2", 2, 11, MONDAY + DAY + SECOND),
+    ]
+    rows = chain_events(as_table(spark, events), Cut(window=DAY)).collect()
+    found = {s: [" ".join(ids) for _, ids in c] for s, c in chains_of(rows).items()}
+    assert found == {1: ["a1 a2", "a3"], 2: ["b1", "b2"]}
+
+
 def test_no_events_give_no_chains(spark):
     assert chain_events(as_table(spark, []), CUT).collect() == []
 
 
-@pytest.mark.parametrize("wrong", [{"gap": timedelta(0)}, {"max_actions": 0}, {"max_span": timedelta(-1)}])
+@pytest.mark.parametrize(
+    "wrong", [{"gap": timedelta(0)}, {"max_actions": 0}, {"max_span": timedelta(-1)}, {"window": timedelta(0)}]
+)
 def test_a_cut_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Cut(**wrong)

@@ -38,29 +38,43 @@ TERMS = [
 ]
 
 
+# The truth knows the first case's seeker alone: 23 suits best, then 22.
+WANTS = [(1, [1.0, 0.0])]
+JOBS = [(21, [0.1, 0.0]), (22, [0.2, 0.0]), (23, [0.3, 0.0])]
+
+
 @pytest.fixture(scope="module")
 def positions(spark):
+    truth = (
+        spark.createDataFrame(WANTS, "query_id bigint, vector array<float>"),
+        spark.createDataFrame(JOBS, "job_id bigint, vector array<float>"),
+    )
     return list_positions(
         spark.createDataFrame(CASES, "query_id bigint, target_job_id bigint"),
         spark.createDataFrame(LISTS, "query_id bigint, job_ids array<bigint>"),
         spark.createDataFrame(CHAINS, "query_id bigint, job_ids array<bigint>"),
         spark.createDataFrame(VECTORS, "job_id bigint, vector array<float>"),
         spark.createDataFrame(TERMS, "job_id bigint, terms map<string,array<int>>"),
+        truth,
     ).cache()
 
 
 def test_positions_under_each_order(positions):
-    rows = {row.query_id: (row.shown, row.features, row.embedding) for row in positions.collect()}
-    assert rows == {1: (3.0, 1.5, 1.0), 2: (2.0, 2.0, 2.0)}
+    rows = {
+        row.query_id: (row.random, row.shown, row.features, row.embedding, row.oracle) for row in positions.collect()
+    }
+    assert rows == {1: (2.0, 3.0, 1.5, 1.0, 1.0), 2: (2.0, 2.0, 2.0, 2.0, None)}
 
 
 def test_lift_is_after_less_before_over_before(positions):
     figures = {(f.metric, f.label): f.value for f in position_lift_figures(positions, "click_chain")}
     assert figures == {
         ("position.cases", "click_chain"): 2,
+        ("position.random", "click_chain"): 2.0,
         ("position.shown", "click_chain"): 2.5,
         ("position.features", "click_chain"): 1.75,
         ("position.embedding", "click_chain"): 1.5,
+        ("position.oracle", "click_chain"): 1.0,
         ("position_lift_percent", "click_chain"): pytest.approx((1.5 - 1.75) / 1.75 * 100),
     }
 

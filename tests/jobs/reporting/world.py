@@ -96,7 +96,8 @@ def _evaluation():
     counts = {"cases": 1760.0, "seekers": 458.0}
     for name, value in counts.items():
         rows += metric(TRAINING_RUN, "evaluate_retrieval", name, value)
-    for name, value in {"cases": 812, "shown": 6.4, "features": 5.9, "embedding": 4.425}.items():
+    positions = {"cases": 812, "random": 7.5, "shown": 6.4, "features": 5.9, "embedding": 4.425, "oracle": 3.1}
+    for name, value in positions.items():
         rows += metric(TRAINING_RUN, "evaluate_retrieval", f"position.{name}", {"click_chain": value})
     return rows + metric(TRAINING_RUN, "evaluate_retrieval", "position_lift_percent", {"click_chain": -25.0})
 
