@@ -68,7 +68,7 @@ def main(lake: Lake, run: Run) -> None:
     ranked = rankings(lake, run, queries, events, truth).persist()
     vectors = lake.read_or_empty(JOB_VECTORS, Dates(run.date, run.date + DAY), model_version=run.run_id)
     figures = retrieval_figures(
-        cases,
+        cases.join(queries.select("query_id", "is_returning"), "query_id", "inner"),
         target_ranks(cases, ranked),
         vectors.select("job_id", "is_cold"),
         k=options.k,

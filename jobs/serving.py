@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs.chains.sessionize import Cut, people_actions
 from jobs.channels.blend import BlendPlan
 from jobs.channels.jobs_open import latest_versions
-from jobs.channels.queries import build_queries, quality_bands
+from jobs.channels.queries import Memory, build_queries, quality_bands
 from jobs.channels.search import ORGANIC, PROMOTED, SearchPlan
 from jobs.graph.nodes import assign_nodes
 from jobs.intervals import DAY, Dates
@@ -86,7 +86,12 @@ def run_queries(
         node_bands=bands,
         n_bands=options.quality_bands,
         excluded_actions=excluded_actions or options.excluded_actions,
-        max_actions=options.max_actions,
+        memory=Memory(
+            max_actions=options.max_actions,
+            half_life_actions=options.half_life_actions,
+            dormant_days=options.dormant_days,
+            dormant_weight=options.dormant_weight,
+        ),
         max_terms=options.max_terms,
     )
 
@@ -122,7 +127,6 @@ def search_plan(
     return SearchPlan(
         inventory=run.artifact("index"),
         k=k or options.k,
-        half_life_actions=options.half_life_actions,
         memory_budget=options.memory_mb << 20,
         device=options.device,
         at_its_time=at_its_time,
@@ -137,5 +141,4 @@ def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
         quotas=quotas or {ORGANIC: options.organic_quota, PROMOTED: options.promoted_quota},
         weights=options.weights,
         rrf_k=options.rrf_k,
-        half_life_actions=run.settings.retrieve_candidates.half_life_actions,
     )

@@ -60,7 +60,6 @@ class BlendPlan:
     quotas: Mapping[str, int]
     weights: Mapping[str, float]
     rrf_k: float
-    half_life_actions: float
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def blend_rows(rows: pa.RecordBatch, inventory: Inventory, plan: BlendPlan) -> p
     entries = read_entries(rows.column(rows.schema.get_field_index("lists")), flows, channels)
     quotas = np.tile(np.array([plan.quotas[flow] for flow in flows]), len(seekers))
     fused = fuse(entries, np.array([plan.weights[channel] for channel in channels]), plan.rrf_k, quotas)
-    query = read_batch(rows, inventory, plan.half_life_actions)
+    query = read_batch(rows, inventory)
     clicked, applied = (lists_of(rows.column(rows.schema.get_field_index(n)), np.int64) for n in ("clicked", "applied"))
     evidence = evidence_of(fused, entries, len(flows), channels, query, clicked, applied, inventory)
     why = pa.StructArray.from_arrays(

@@ -40,7 +40,7 @@ def checked_recall(queries: DataFrame, plan: SearchPlan, n_seekers: int) -> floa
     if not n_seekers or not drawn.num_rows:
         return None
     inventory = open_inventory(plan.inventory, "cpu")
-    batch = read_batch(drawn.combine_chunks().to_batches()[0], inventory, plan.half_life_actions)
+    batch = read_batch(drawn.combine_chunks().to_batches()[0], inventory)
     shares = [share for channel in CHANNELS[ORGANIC] for share in channel_recall(channel, batch, inventory, plan)]
     return float(np.mean(shares)) if shares else None
 

@@ -6,6 +6,7 @@ has one a held-out action, as of just before it. Both build their queries here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -30,9 +31,25 @@ BEHAVIOR_FIELDS = ("occupation", "title", "region")
 TERM_FIELDS = ("occupation", "title", "region", "skill")
 
 COLUMNS = (
-    "query_id bigint, seeker_id bigint, as_of_ts timestamp, clicked array<bigint>, applied array<bigint>, "
+    "query_id bigint, seeker_id bigint, as_of_ts timestamp, is_returning boolean, "
+    "clicked array<bigint>, clicked_weights array<float>, applied array<bigint>, applied_weights array<float>, "
     "terms map<string,array<int>>, bands array<array<int>>, excluded array<bigint>"
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How a seeker's past counts: actions fade as others follow, and fade at once when a pause does.
+
+    58.com's seekers are active for days, then gone, and come back wanting something else (SOURCES 1). An action
+    counts half as much every `half_life_actions` actions, and `dormant_weight` times as much for each pause of
+    more than `dormant_days` that the seeker made since. At most `max_actions` jobs a chain.
+    """
+
+    max_actions: int = 50
+    half_life_actions: float = 10.0
+    dormant_days: float = 7.0
+    dormant_weight: float = 0.25
 
 
 def active_cases(actions: DataFrame, as_of: Column) -> DataFrame:
@@ -50,21 +67,23 @@ def build_queries(
     node_bands: DataFrame,
     n_bands: int,
     excluded_actions: list[str],
-    max_actions: int,
+    memory: Memory,
     max_terms: int,
 ) -> DataFrame:
     """`COLUMNS`, one row a case.
 
     `actions` are seekers' own (seeker_id, job_id, action, event_ts); those at the case's very instant are not
-    before it. `clicked` and `applied` are newest first, each job once, at most `max_actions`. `terms` join the
+    before it. `clicked` and `applied` are newest first, each job once, with what each counts by `memory`;
+    `is_returning` tells of a pause among the seeker's actions, of more than `dormant_days`. `terms` join the
     profile as of the case and the terms of the jobs last acted on, at most `max_terms` a field of the latter.
     `bands` hold the seeker's node ids by falling band of link quality. `excluded` are the jobs met by one of
     `excluded_actions`.
     """
-    earlier = _earlier_actions(cases, actions).persist()
-    recent = _recent_actions(earlier, max_actions)
+    earlier = _earlier_actions(cases, actions, memory).persist()
+    recent = _recent_actions(earlier, memory)
     parts = [
         _jobs_by_kind(recent),
+        earlier.groupBy("query_id").agg((F.max("pauses") > 0).alias("is_returning")),
         _excluded(earlier, excluded_actions),
         _terms(cases, seeker_terms, recent, job_terms, max_terms),
         _bands(cases, seeker_nodes, node_bands, n_bands),
@@ -72,45 +91,64 @@ def build_queries(
     queries = cases
     for part in parts:
         queries = queries.join(part, "query_id", "left")
-    empty_jobs = F.array().cast("array<bigint>")
+    empty_jobs, empty_weights = F.array().cast("array<bigint>"), F.array().cast("array<float>")
     return queries.select(
         "query_id",
         "seeker_id",
         "as_of_ts",
-        F.coalesce("clicked", empty_jobs).alias("clicked"),
-        F.coalesce("applied", empty_jobs).alias("applied"),
+        F.coalesce("is_returning", F.lit(False)).alias("is_returning"),
+        F.coalesce("clicked.job_id", empty_jobs).alias("clicked"),
+        F.coalesce("clicked.weight", empty_weights).alias("clicked_weights"),
+        F.coalesce("applied.job_id", empty_jobs).alias("applied"),
+        F.coalesce("applied.weight", empty_weights).alias("applied_weights"),
         F.coalesce("terms", F.create_map().cast("map<string,array<int>>")).alias("terms"),
         F.coalesce("bands", F.array().cast("array<array<int>>")).alias("bands"),
         F.coalesce("excluded", empty_jobs).alias("excluded"),
     )
 
 
-def _earlier_actions(cases: DataFrame, actions: DataFrame) -> DataFrame:
-    """(query_id, job_id, action, event_ts): each case's actions before it, the last of each job and action."""
+def _earlier_actions(cases: DataFrame, actions: DataFrame, memory: Memory) -> DataFrame:
+    """(query_id, job_id, action, event_ts, pauses): each case's actions before it, the last of each job and action.
+
+    `pauses` are those of more than `dormant_days` between the action and the seeker's last before the case.
+    """
+    newest_first = Window.partitionBy("query_id").orderBy(F.desc("event_ts"))
+    until_next = F.lag("event_ts").over(newest_first).cast("double") - F.col("event_ts").cast("double")
+    is_paused = F.coalesce(until_next > memory.dormant_days * 86_400, F.lit(False))
     return (
         cases.join(actions, "seeker_id", "inner")
         .where(F.col("event_ts") < F.col("as_of_ts"))
+        .withColumn("is_paused", is_paused.cast("int"))
+        .withColumn("pauses", F.sum("is_paused").over(newest_first))
         .groupBy("query_id", "job_id", "action")
-        .agg(F.max("event_ts").alias("event_ts"))
+        .agg(F.max("event_ts").alias("event_ts"), F.min("pauses").alias("pauses"))
     )
 
 
-def _recent_actions(earlier: DataFrame, max_actions: int) -> DataFrame:
-    """The `max_actions` newest jobs a query and kind of chain, numbered from 0; ties in time by job id."""
+def _recent_actions(earlier: DataFrame, memory: Memory) -> DataFrame:
+    """The `max_actions` newest jobs a query and kind of chain, numbered from 0, and what each counts.
+
+    Ties in time are in order of job id.
+    """
     kind = F.when(F.col("action").isin(*APPLY_ACTIONS), "applied").when(F.col("action").isin(*CLICK_ACTIONS), "clicked")
     newest = Window.partitionBy("query_id", "kind").orderBy(F.desc("event_ts"), "job_id")
+    fresh = F.pow(F.lit(0.5), F.col("age") / memory.half_life_actions)
+    awake = F.pow(F.lit(memory.dormant_weight), "pauses")
     return (
         earlier.withColumn("kind", kind)
         .where(F.col("kind").isNotNull())
         .groupBy("query_id", "kind", "job_id")
-        .agg(F.max("event_ts").alias("event_ts"))
+        .agg(F.max("event_ts").alias("event_ts"), F.min("pauses").alias("pauses"))
         .withColumn("age", F.row_number().over(newest) - 1)
-        .where(F.col("age") < max_actions)
+        .where(F.col("age") < memory.max_actions)
+        .withColumn("weight", fresh * awake)
     )
 
 
 def _jobs_by_kind(recent: DataFrame) -> DataFrame:
-    ordered = F.transform(F.sort_array(F.collect_list(F.struct("age", "job_id"))), lambda entry: entry["job_id"])
+    """(query_id, clicked, applied): arrays of (job_id, weight), newest first."""
+    entry = F.struct("age", "job_id", F.col("weight").cast("float").alias("weight"))
+    ordered = F.sort_array(F.collect_list(entry))
     return recent.groupBy("query_id").pivot("kind", ["clicked", "applied"]).agg(ordered)
 
 
@@ -126,13 +164,13 @@ def _terms(
     profile = _exploded(as_of_versions(cases, seeker_terms, "seeker_id"), "query_id").select(
         "query_id", _job_field(F.col("field")).alias("field"), "term"
     )
-    acted = recent.where(F.col("age") < 10).select("query_id", "job_id", "age")
+    acted = recent.where(F.col("age") < 10).select("query_id", "job_id", "weight")
     by_age = F.row_number().over(Window.partitionBy("query_id", "field").orderBy(F.desc("weight"), "term"))
     behaved = (
-        _exploded(acted.join(job_terms.select("job_id", "terms"), "job_id", "inner"), "query_id", "age")
+        _exploded(acted.join(job_terms.select("job_id", "terms"), "job_id", "inner"), "query_id", "weight")
         .where(F.col("field").isin(*BEHAVIOR_FIELDS))
         .groupBy("query_id", "field", "term")
-        .agg(F.sum(F.floor(1e9 / (1.0 + F.col("age")))).alias("weight"))
+        .agg(F.sum(F.floor(1e9 * F.col("weight"))).alias("weight"))
         .withColumn("rank", by_age)
         .where(F.col("rank") <= max_terms)
         .select("query_id", "field", "term")

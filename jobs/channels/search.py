@@ -62,7 +62,6 @@ class SearchPlan:
 
     inventory: str
     k: int
-    half_life_actions: float
     memory_budget: int
     device: str
     at_its_time: bool
@@ -119,7 +118,7 @@ def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Itera
     for batch in batches:
         for first in range(0, batch.num_rows, at_once):
             rows = batch.slice(first, at_once)
-            yield from search_batch(read_batch(rows, inventory, plan.half_life_actions), inventory, plan)
+            yield from search_batch(read_batch(rows, inventory), inventory, plan)
 
 
 def search_batch(batch: Batch, inventory: Inventory, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
@@ -132,27 +131,26 @@ def search_batch(batch: Batch, inventory: Inventory, plan: SearchPlan) -> Iterat
                 yield result_rows(flow, channel, asking.query_ids, hits, plan.k)
 
 
-def read_batch(rows: pa.RecordBatch, inventory: Inventory, half_life_actions: float) -> Batch:
+def read_batch(rows: pa.RecordBatch, inventory: Inventory) -> Batch:
     """The arrays of a batch whose columns are those of `queries.COLUMNS`."""
     columns = {name: rows.column(rows.schema.get_field_index(name)) for name in rows.schema.names}
     n_bands = int(np.max(np.diff(columns["bands"].offsets.to_numpy()), initial=0))
     return Batch(
         query_ids=columns["query_id"].to_numpy(),
         as_of_s=columns["as_of_ts"].cast(pa.int64()).to_numpy() / 1e6,
-        clicked=chain_vectors(columns["clicked"], inventory, half_life_actions),
-        applied=chain_vectors(columns["applied"], inventory, half_life_actions),
+        clicked=chain_vectors(columns["clicked"], columns["clicked_weights"], inventory),
+        applied=chain_vectors(columns["applied"], columns["applied_weights"], inventory),
         terms=terms_by_field(pa.chunked_array([columns["terms"]]), TERM_FIELDS),
         bands=[_band(columns["bands"], band) for band in range(n_bands)],
         excluded=lists_of(columns["excluded"], np.int64),
     )
 
 
-def chain_vectors(jobs: pa.ListArray, inventory: Inventory, half_life_actions: float) -> np.ndarray:
-    """(q, d) unit vectors: the mean of a chain's job vectors, newest first, weights halving every so many."""
+def chain_vectors(jobs: pa.ListArray, weights: pa.ListArray, inventory: Inventory) -> np.ndarray:
+    """(q, d) unit vectors: the mean of a chain's job vectors, each with its weight."""
     chain = lists_of(jobs, np.int64)
     lengths = np.diff(chain.offsets)
-    age = np.arange(len(chain.values)) - np.repeat(chain.offsets[:-1], lengths)
-    weighted = inventory.vectors_of(chain.values) * (0.5 ** (age / half_life_actions))[:, None].astype(np.float32)
+    weighted = inventory.vectors_of(chain.values) * weights.flatten().to_numpy()[:, None]
     pooled = np.zeros((len(lengths), inventory.dim), np.float32)
     some = lengths > 0
     if some.any():

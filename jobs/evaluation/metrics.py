@@ -9,9 +9,9 @@ absent, and S the seekers that have a case:
     mrr        = mean over s in S of (mean over c in T(s) of 1 / r(c))
 
 Every case counts for every row: a row that has no candidates for a case missed it. Nothing is sampled among
-the candidates: ranks are over whatever the row ranked. A slice has the cases whose target is cold, or warm,
-and S is then the seekers with such a case. An interval is the 2.5th to 97.5th percentile over resamples of S
-with replacement, S's size each.
+the candidates: ranks are over whatever the row ranked. A slice has the cases whose target is cold, or warm, or
+whose seeker is back from a pause, and S is then the seekers with such a case. An interval is the 2.5th to 97.5th
+percentile over resamples of S with replacement, S's size each.
 
 The ranks of all cases come to the driver, which the number of cases bounds: one row a case and row.
 """
@@ -62,21 +62,25 @@ def retrieval_figures(
     seed: int,
     rows: Sequence[str] = (),
 ) -> list[Figure]:
-    """Every figure of the module's head: a row's under its name, its slices' under `ROW|cold` and `ROW|warm`.
+    """Every figure of the module's head: a row's under its name, its slices' under `ROW|cold`, `ROW|warm` and
+    `ROW|returning`.
 
-    `ranks` is as of `target_ranks`; `rows` names rows to report even where they ranked nothing. `cold_jobs`
-    is (job_id, is_cold); a target that is not in it is cold. Also `cases` and `seekers`, in all and a slice.
+    `cases` also has is_returning: the seeker is back from a pause. `ranks` is as of `target_ranks`; `rows` names
+    rows to report even where they ranked nothing. `cold_jobs` is (job_id, is_cold); a target that is not in it is
+    cold. Also `cases` and `seekers`, in all and a slice.
     The bounds of an interval are METRIC.low and METRIC.high, none with `bootstrap` 0. StageError where a
     ranking is there twice.
     """
     is_cold = F.coalesce("is_cold", F.lit(True)).alias("is_cold")
-    targets = cases.select("query_id", "seeker_id", F.col("target_job_id").alias("job_id"))
+    targets = cases.select("query_id", "seeker_id", "is_returning", F.col("target_job_id").alias("job_id"))
     known = cold_jobs.join(F.broadcast(targets.select("job_id").distinct()), "job_id", "left_semi")
-    table = targets.join(known, "job_id", "left").select("query_id", "seeker_id", is_cold).toArrow()
+    table = targets.join(known, "job_id", "left").select("query_id", "seeker_id", "is_returning", is_cold).toArrow()
     found = _ranks_by_row(ranks.toArrow(), table["query_id"].to_numpy(), rows)
     seekers, cold = table["seeker_id"].to_numpy(), table["is_cold"].to_numpy()
+    returning = table["is_returning"].to_numpy()
+    slices = {"": np.ones(len(cold), bool), "cold": cold, "warm": ~cold, "returning": returning}
     figures = []
-    for slice_name, chosen in (("", np.ones(len(cold), bool)), ("cold", cold), ("warm", ~cold)):
+    for slice_name, chosen in slices.items():
         figures.append(Figure("cases", float(chosen.sum()), slice_name))
         figures.append(Figure("seekers", float(np.unique(seekers[chosen]).size), slice_name))
         for row, rank in found.items():

@@ -139,7 +139,7 @@ def evaluated_rows(names: Iterable[str]) -> list[str]:
 
 
 def recall_table(metrics: Metrics) -> list[Row]:
-    """One row a ranking: its recall points, mrr, and at the widest k hit rate, cold and warm recall."""
+    """One row a ranking: its recall points, mrr, and at the widest k hit rate and the slices' recall."""
     ks = cut_offs(metrics)
 
     def at_widest(metric: str, label: str) -> float | None:
@@ -153,6 +153,7 @@ def recall_table(metrics: Metrics) -> list[Row]:
             "mrr": metrics.value("evaluate_retrieval", "mrr", row),
             "cold": at_widest("recall", f"{row}|cold"),
             "warm": at_widest("recall", f"{row}|warm"),
+            "returning": at_widest("recall", f"{row}|returning"),
         }
         for row, points in recall_points(metrics).items()
     ]

@@ -83,9 +83,7 @@ def blended(uri: str) -> dict[tuple[int, str], dict]:
     candidate = pa.struct([("job_id", pa.int64()), ("score", pa.float32())])
     entry = pa.struct([("flow", pa.string()), ("channel", pa.string()), ("candidates", pa.list_(candidate))])
     asked = pa.Table.from_pylist(with_lists, schema=QUERY.append(pa.field("lists", pa.list_(entry))))
-    blend = BlendPlan(
-        inventory=uri, quotas={"organic": 20, "promoted": 5}, weights=WEIGHTS, rrf_k=60.0, half_life_actions=10.0
-    )
+    blend = BlendPlan(inventory=uri, quotas={"organic": 20, "promoted": 5}, weights=WEIGHTS, rrf_k=60.0)
     whole = asked.combine_chunks().to_batches()[0]
     # a batch cut off from a longer one: its arrays do not start at 0
     rows = [row for part in blend_batches([whole.slice(1), whole.slice(0, 1)], blend) for row in part.to_pylist()]

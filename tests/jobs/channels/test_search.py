@@ -19,18 +19,22 @@ QUERY = pa.schema(
         ("seeker_id", pa.int64()),
         ("as_of_ts", pa.timestamp("us", tz="UTC")),
         ("clicked", pa.list_(pa.int64())),
+        ("clicked_weights", pa.list_(pa.float32())),
         ("applied", pa.list_(pa.int64())),
+        ("applied_weights", pa.list_(pa.float32())),
         ("terms", pa.map_(pa.string(), pa.list_(pa.int32()))),
         ("bands", pa.list_(pa.list_(pa.int32()))),
         ("excluded", pa.list_(pa.int64())),
     ]
 )
+CHAINS = ("clicked", "applied")
 AS_OF = datetime.fromtimestamp(2_050, UTC)  # jobs 0 to 20 are posted by then
 
 
 def query(query_id: int, **known) -> dict:
     nothing = {"clicked": [], "applied": [], "terms": [], "bands": [], "excluded": []}
-    return {"query_id": query_id, "seeker_id": query_id, "as_of_ts": AS_OF} | nothing | known
+    weights = {f"{kind}_weights": [0.5**age for age in range(len(known.get(kind, [])))] for kind in CHAINS}
+    return {"query_id": query_id, "seeker_id": query_id, "as_of_ts": AS_OF} | nothing | weights | known
 
 
 QUERIES = [
@@ -43,7 +47,7 @@ QUERIES = [
 
 
 def plan(uri: str, **changes) -> SearchPlan:
-    usual = {"k": 10, "half_life_actions": 10.0, "memory_budget": 1 << 20, "device": "cpu", "at_its_time": False}
+    usual = {"k": 10, "memory_budget": 1 << 20, "device": "cpu", "at_its_time": False}
     return SearchPlan(inventory=uri, **(usual | changes))
 
 
@@ -111,14 +115,14 @@ def test_memory_changes_no_answer(inventory_uri, changes):
 
 @pytest.mark.parametrize("channel", CHANNELS[ORGANIC])
 def test_a_sample_searched_plainly_agrees(channel, inventory_uri, inventory):
-    batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory, 10.0)
+    batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory)
     shares = channel_recall(channel, batch, inventory, plan(inventory_uri))
     assert shares and all(share == 1.0 for share in shares)
 
 
-def test_chain_vectors_weigh_the_newest_most(inventory: Inventory, inventory_uri):
+def test_chain_vectors_are_weighted_means(inventory: Inventory, inventory_uri):
     rows = [query(1, clicked=[3, 4]), query(2, clicked=[4, 3])]
-    batch = read_batch(pa.Table.from_pylist(rows, schema=QUERY).to_batches()[0], inventory, 1.0)
+    batch = read_batch(pa.Table.from_pylist(rows, schema=QUERY).to_batches()[0], inventory)
     three = inventory.vectors_of(np.array([3]))[0]
     assert batch.clicked[0] @ three > batch.clicked[1] @ three
     assert np.allclose(np.linalg.norm(batch.clicked, axis=1), 1.0)

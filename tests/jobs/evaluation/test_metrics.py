@@ -11,9 +11,9 @@ from jobs.evaluation.metrics import bootstrap_bounds, seeker_means
 
 CASES = [
     # seeker 1 has two targets, seeker 2 one: the mean over seekers is not the mean over cases
-    (100, 1, 11),
-    (101, 1, 12),
-    (102, 2, 13),
+    (100, 1, 11, False),
+    (101, 1, 12, True),
+    (102, 2, 13, False),
 ]
 RANKED = [
     # found first, found third, found second
@@ -31,7 +31,9 @@ RANKED_COLUMNS = "query_id bigint, row string, candidates array<struct<job_id:bi
 
 @pytest.fixture(scope="module")
 def world(spark):
-    cases = spark.createDataFrame(CASES, "query_id bigint, seeker_id bigint, target_job_id bigint")
+    cases = spark.createDataFrame(
+        CASES, "query_id bigint, seeker_id bigint, target_job_id bigint, is_returning boolean"
+    )
     rows = [(q, row, [(job, 0.0) for job in jobs]) for q, row, jobs in RANKED]
     ranks = target_ranks(cases, spark.createDataFrame(rows, RANKED_COLUMNS))
     # 11 is warm, 12 cold, 13 unknown to the model and so cold
@@ -62,6 +64,8 @@ def test_figures_of_a_literal_world(world):
         ("mrr", "blend"): ((1 + 1 / 3) / 2 + 1 / 2) / 2,
         ("recall@1", "blend|warm"): 1, ("mrr", "blend|warm"): 1,
         ("recall@2", "blend|cold"): 1 / 2, ("mrr", "blend|cold"): (1 / 3 + 1 / 2) / 2,
+        ("cases", "returning"): 1, ("seekers", "returning"): 1,
+        ("recall@2", "blend|returning"): 0, ("mrr", "blend|returning"): 1 / 3,
         # nothing found, and a row that ranked nothing
         ("recall@3", "graph"): 0, ("mrr", "graph"): 0, ("recall@3", "terms"): 0, ("mrr", "terms"): 0,
     }  # fmt: skip
