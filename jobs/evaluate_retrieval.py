@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from jobs.chains.sessionize import APPLY_ACTIONS, CHAIN_ACTIONS, CLICK_ACTIONS
 from jobs.channels.blend import blend
 from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.channels.search import CHANNELS, ORGANIC, search
 from jobs.evaluation import (
-    APPLY_CHAIN,
-    CLICK_CHAIN,
-    INTERESTS,
     earlier_jobs,
     list_positions,
     next_action_cases,
@@ -84,7 +82,7 @@ def main(lake: Lake, run: Run) -> None:
 def case_queries(lake: Lake, run: Run, cases: DataFrame) -> DataFrame:
     """The cases as queries; with `drop_acted`, jobs acted on before the case are no candidates."""
     asked = cases.select("query_id", "seeker_id", "as_of_ts")
-    excluded = [*INTERESTS, DISMISS] if run.settings.evaluate_retrieval.drop_acted else None
+    excluded = [*CHAIN_ACTIONS, DISMISS] if run.settings.evaluate_retrieval.drop_acted else None
     return run_queries(lake, run, asked, known_actions(lake, run), excluded)
 
 
@@ -143,7 +141,7 @@ def position_figures(
     terms = lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run))
     features = latest_versions(terms, "job_id", run.interval.end)
     figures = []
-    for name, actions in (("click_chain", CLICK_CHAIN), ("apply_chain", APPLY_CHAIN)):
+    for name, actions in (("click_chain", CLICK_ACTIONS), ("apply_chain", APPLY_ACTIONS)):
         chains = earlier_jobs(cases, events, actions, run.settings.retrieve_candidates.max_actions)
         figures += position_lift_figures(list_positions(cases, lists, chains, vectors, features, truth), name)
     return figures

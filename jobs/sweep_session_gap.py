@@ -24,7 +24,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from jobs import render_report
-from jobs.chains.sessionize import Cut, chain_events
+from jobs.chains.sessionize import CHAIN_ACTIONS, Cut, chain_events
 from jobs.channels.jobs_open import latest_versions
 from jobs.embeddings.corpus import JobCorpus, positions, read_jobs, remove_corpus, write_corpus
 from jobs.embeddings.features import ranges, term_fields
@@ -32,7 +32,7 @@ from jobs.embeddings.model_files import Model
 from jobs.embeddings.steps import SkipGram
 from jobs.embeddings.training import train
 from jobs.errors import SettingsError, StageError
-from jobs.evaluation import INTERESTS, earlier_jobs, next_action_cases, shown_lists
+from jobs.evaluation import earlier_jobs, next_action_cases, shown_lists
 from jobs.evaluation.metrics import bootstrap_bounds
 from jobs.evaluation.reranking import ListCase, case_positions, drawn_cases, shown_cases
 from jobs.intervals import DAY, Dates, Interval
@@ -123,7 +123,7 @@ class Sweep:
             events, options.target_action, run.trained_until, run.interval.end,
             options.max_cases, options.seed, options.new_jobs_only,
         ).persist()  # fmt: skip
-        chains = earlier_jobs(cases, events, INTERESTS, run.settings.retrieve_candidates.max_actions).persist()
+        chains = earlier_jobs(cases, events, CHAIN_ACTIONS, run.settings.retrieve_candidates.max_actions).persist()
         if found := shown_cases(cases, shown_lists(cases, events), chains):
             return found, "lists that were shown"
         job_ids = np.sort(self.job_terms.select("job_id").toArrow()["job_id"].to_numpy())

@@ -19,7 +19,9 @@ from jobs.intervals import DAY
 
 # What a seeker does with one job of their own will. An impression is the board's doing, an answer is the
 # employer's; a dismissal says what the seeker does not want, so it belongs to no chain of interest.
-CHAIN_ACTIONS = ("view", "save", "apply", "call", "message")
+CLICK_ACTIONS = ("view", "save")
+APPLY_ACTIONS = ("apply", "call", "message")
+CHAIN_ACTIONS = CLICK_ACTIONS + APPLY_ACTIONS
 
 # A chain that starts on a date may go on until the end of the next one.
 DAYS_AFTER_START = 1

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from jobs.chains.sessionize import APPLY_ACTIONS, CLICK_ACTIONS
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-CLICK_ACTIONS = ("view", "save")
-APPLY_ACTIONS = ("apply", "call", "message")
 
 # Profile fields that carry over to the field of the same meaning on jobs.
 PROFILE_FIELDS = {

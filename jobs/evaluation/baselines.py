@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.evaluation.cases import INTERESTS
+from jobs.chains.sessionize import CHAIN_ACTIONS
 
 _CANDIDATES = "array<struct<job_id:bigint,score:float>>"
 _ARROW = pa.schema(
@@ -38,11 +38,11 @@ Score = Callable[[slice, pa.RecordBatch], NDArray[np.float64]]
 def popular_global(cases: DataFrame, inventory: DataFrame, events: DataFrame, *, k: int, seed: int) -> DataFrame:
     """The jobs that seekers acted on most, the same for everyone: rows `popular_global` for `target_ranks`.
 
-    `events` are those before the split, `INTERESTS` of them count. Jobs with equal counts, those with none
+    `events` are those before the split, `CHAIN_ACTIONS` of them count. Jobs with equal counts, those with none
     included, follow in one seeded order, never by id. `cases` is (query_id, as_of_ts) and, where jobs are to
     be left out, exclude array<bigint>; `inventory` is (job_id, posted_ts, closed_ts), null where always open.
     """
-    acted = events.where((F.col("actor") == "seeker") & F.col("action").isin(*INTERESTS))
+    acted = events.where((F.col("actor") == "seeker") & F.col("action").isin(*CHAIN_ACTIONS))
     counts = acted.groupBy("job_id").agg(F.count(F.lit(1)).alias("n_actions"))
     jobs = inventory.join(counts, "job_id", "left").withColumn(
         "weight", F.coalesce("n_actions", F.lit(0)) + _unit_hash(seed, "job_id")

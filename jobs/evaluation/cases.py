@@ -12,11 +12,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-# What a seeker does of their own will, and so what tells of an interest.
-INTERESTS = ("view", "save", "apply", "call", "message")
-
-CLICK_CHAIN = ("view", "save")
-APPLY_CHAIN = ("apply", "call", "message")
+from jobs.chains.sessionize import CHAIN_ACTIONS
 
 _NOT_NEGATIVE = 2**63 - 1
 
@@ -33,7 +29,7 @@ def next_action_cases(
     """(query_id, seeker_id, as_of_ts, target_job_id, event_id, list_id), one row a case.
 
     A case is a seeker's `target_action` in [start, end) on a job. With `new_jobs_only` it is asked at the
-    seeker's first touch of that job (`as_of_ts`, any of `INTERESTS`), once a seeker and job, and only where
+    seeker's first touch of that job (`as_of_ts`, any of `CHAIN_ACTIONS`), once a seeker and job, and only where
     that touch is not before `start`: the view that led to an application tells nobody anything new. Without,
     it is asked at every target event. Either way the seeker has an action strictly before `as_of_ts`: what
     happened at the same instant is not before. Events before `start` must be among `events` for that.
@@ -43,7 +39,7 @@ def next_action_cases(
     lowest seeded hash are drawn.
     """
     by_seekers = events.where(F.col("actor") == "seeker")
-    actions = by_seekers.where(F.col("action").isin(*INTERESTS))
+    actions = by_seekers.where(F.col("action").isin(*CHAIN_ACTIONS))
     targets = by_seekers.where(
         (F.col("action") == target_action) & (F.col("event_ts") >= F.lit(start)) & (F.col("event_ts") < F.lit(end))
     ).select("event_id", "seeker_id", "job_id", "list_id", F.col("event_ts").alias("as_of_ts"))

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from jobs.evaluation import APPLY_CHAIN, CLICK_CHAIN, earlier_jobs, next_action_cases, shown_lists
+from jobs.chains.sessionize import APPLY_ACTIONS, CLICK_ACTIONS
+from jobs.evaluation import earlier_jobs, next_action_cases, shown_lists
 
 START, END = datetime(2026, 1, 10), datetime(2026, 1, 12)
 SECOND = timedelta(seconds=1)
@@ -121,10 +122,10 @@ def test_earlier_jobs_are_the_latest_and_each_once(events):
         rows = earlier_jobs(cases, events, actions, max_actions).collect()
         return {by_event[row.query_id]: row.job_ids for row in rows}
 
-    assert chains(CLICK_CHAIN, 50) == {"first": [10, 18], "inside": [30]}
-    assert chains(CLICK_CHAIN, 1) == {"first": [10], "inside": [30]}
+    assert chains(CLICK_ACTIONS, 50) == {"first": [10, 18], "inside": [30]}
+    assert chains(CLICK_ACTIONS, 1) == {"first": [10], "inside": [30]}
     # the apply of the case itself is not before it; seeker 3 had applied to nothing
-    assert chains(APPLY_CHAIN, 50) == {"first": [11]}
+    assert chains(APPLY_ACTIONS, 50) == {"first": [11]}
 
 
 def test_shown_lists_are_the_seekers_own_in_order(events):
