@@ -217,6 +217,7 @@ def ablations(epochs: int) -> list[tuple[str, SkipGram, bool, bool]]:
         ("- windows by action: five for all", replace(full, windows=one_window), True, False),
         ("+ local negatives: three in ten", replace(full, local_share=0.3), True, False),
         ("- cost matrix", replace(full, costs={}), True, False),
+        ("+ the chain's application as context of all", replace(full, applied_context=True), True, False),
         (NO_FEATURES, replace(full, id_dropout=0.0), False, False),
         ("- id dropout: one id in ten, not in two", replace(full, id_dropout=0.1), True, False),
         ("- shared negatives: drawn for each pair", replace(full, pairs_a_draw=1), True, False),

@@ -103,6 +103,7 @@ class TrainJobEmbeddings:
         {"apply/*": 2.0, "call/*": 2.0, "message/*": 2.0},
         "what a positive counts, by action/context action; * is any, what is not named counts 1",
     )
+    applied_context: bool = option(False, "a chain's last application is context of all its actions")
     negatives: int = option(10, "negatives a pair", at_least=1, at_most=1000)
     pairs_a_draw: int = option(8, "pairs that share the negatives drawn from all jobs; 1 is slower", at_least=1)
     negative_power: float = option(0.75, "jobs are drawn by actions to this power", at_least=0, at_most=1)

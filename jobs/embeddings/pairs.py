@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.chains.sessionize import CHAIN_ACTIONS
+from jobs.chains.sessionize import APPLY_ACTIONS, CHAIN_ACTIONS
 
 Ints = NDArray[np.int64]
+
+_APPLIED = [CHAIN_ACTIONS.index(action) for action in APPLY_ACTIONS]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,26 @@ def left_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
     contexts = targets - 1 - steps
     differ = chains.jobs[targets] != chains.jobs[contexts]
     return targets[differ], contexts[differ]
+
+
+def applied_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
+    """(target, context) points: each point with its chain's last application, beyond what `left_pairs` has.
+
+    What a chain led to is context of all of it, before and after, as the booked listing is at Airbnb (Grbovic and
+    Cheng 2018, §3.2). A chain without an application has none; a job is no context of itself.
+
+    >>> chains = Chains(np.array([7, 8, 9, 5]), np.array([0, 2, 0, 0]), np.array([0, 3, 4]))
+    >>> [array.tolist() for array in applied_pairs(chains, np.array([1, 1, 1, 1, 1]))]
+    [[0], [1]]
+    """
+    points = np.arange(len(chains.jobs))
+    if not len(points):
+        return points, points
+    applied = np.where(np.isin(chains.actions, _APPLIED), points, -1)
+    context = np.maximum.reduceat(applied, chains.offsets[:-1])[chains.chain_of_point]
+    in_window = (context < points) & (points - context <= windows[chains.actions])
+    wanted = (context >= 0) & ~in_window & (chains.jobs != chains.jobs[context])
+    return points[wanted], context[wanted]
 
 
 def action_windows(by_action: Mapping[str, int]) -> Ints:

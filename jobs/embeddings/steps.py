@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from jobs.embeddings.corpus import JobCorpus
-from jobs.embeddings.pairs import Chains, Ints, action_windows, cost_matrix, left_pairs
+from jobs.embeddings.pairs import Chains, Ints, action_windows, applied_pairs, cost_matrix, left_pairs
 from jobs.embeddings.sampling import Frequencies, Markets, Negatives, Positives, negative_shares
 
 WINDOWS = MappingProxyType({"view": 5, "save": 10, "apply": 20, "call": 20, "message": 20})
@@ -25,6 +25,7 @@ class SkipGram:
     epochs: int = 6
     windows: Mapping[str, int] = field(default_factory=lambda: WINDOWS)
     costs: Mapping[str, float] = field(default_factory=dict)
+    applied_context: bool = False
     negatives: int = 10
     pairs_a_draw: int = 8
     negative_power: float = 0.75
@@ -76,6 +77,9 @@ class Steps:
 
     def of(self, chains: Chains) -> Iterator[Step]:
         targets, contexts = left_pairs(chains, self._windows)
+        if self._options.applied_context:
+            more = applied_pairs(chains, self._windows)
+            targets, contexts = np.concatenate([targets, more[0]]), np.concatenate([contexts, more[1]])
         positives = Positives(chains.chain_of_point, chains.jobs, len(self._place))
         order = self._rng.permutation(len(targets))
         for start in range(0, len(order), self._options.pairs_a_step):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.chains.sessionize import CHAIN_ACTIONS
-from jobs.embeddings.pairs import Chains, action_windows, cost_matrix, left_pairs
+from jobs.embeddings.pairs import Chains, action_windows, applied_pairs, cost_matrix, left_pairs
 
 VIEW, APPLY = CHAIN_ACTIONS.index("view"), CHAIN_ACTIONS.index("apply")
 
@@ -60,6 +60,30 @@ def test_pairs_are_those_of_two_plain_loops(chains, windows):
         first += len(chain)
     targets, contexts = left_pairs(chains_of(*chains), np.array(windows))
     assert list(zip(targets.tolist(), contexts.tolist(), strict=True)) == expected
+
+
+def test_what_a_chain_led_to_is_context_of_what_its_window_does_not_hold():
+    chains = chains_of(
+        # the last application is 12; 13 has it in its window, 12 again is itself
+        [(10, VIEW), (11, APPLY), (12, APPLY), (13, VIEW), (14, VIEW), (12, VIEW)],
+        [(20, VIEW), (21, VIEW)],  # led to nothing
+    )
+    targets, contexts = applied_pairs(chains, np.ones(5, dtype=np.int64))
+    jobs = chains.jobs
+    assert list(zip(jobs[targets].tolist(), jobs[contexts].tolist(), strict=True)) == [(10, 12), (11, 12), (14, 12)]
+    assert applied_pairs(chains_of(), np.ones(5, dtype=np.int64))[0].size == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(points, min_size=1, max_size=6), max_size=5), st.lists(st.integers(1, 4), min_size=5, max_size=5)
+)
+def test_no_pair_is_there_twice(chains, windows):
+    made = chains_of(*chains)
+    pairs = [
+        pair for found in (left_pairs, applied_pairs) for pair in zip(*found(made, np.array(windows)), strict=True)
+    ]
+    assert len(set(pairs)) == len(pairs)
 
 
 def test_costs_are_by_pair_then_by_either_action():
