@@ -93,6 +93,19 @@ def chain_context(metrics: Metrics) -> Row:
     }
 
 
+def learning_context(training: Metrics) -> Row:
+    """What the training run that learnt the run's links recorded of them: the path, the drift, and the hires."""
+    points = sections.link_path(training)
+    told = [f"{p['links']:,.0f} links at recall {p['recall']:.2f}" for p in points]
+    return {
+        "path": points,
+        "drift": sections.link_drift(training),
+        "hires": sections.hire_quality(training),
+        "path_plot": _encoded(plots.link_path(points)) if points else None,
+        "path_alt": f"Links and false positives over recall, of the regression and of the ratio: {', '.join(told)}.",
+    }
+
+
 def link_context(reader: LakeReader, attempt: Attempt) -> Row:
     version = attempt.run_id if attempt.dag == TRAINING else attempt.model("segment_graph")
     links: list[Row] = []
@@ -103,6 +116,7 @@ def link_context(reader: LakeReader, attempt: Attempt) -> Row:
     return {
         "links": [{**k, "seeker": words.segment(k, "seeker"), "job": words.segment(k, "job")} for k in links],
         "hire_note": f" In the place of confirmed hires: {', '.join(sources)}." if sources else "",
+        **learning_context(metrics_of(reader, version)),
     }
 
 
