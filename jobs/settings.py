@@ -168,6 +168,9 @@ class RetrieveCandidates:
         ["apply", "call", "message", "dismiss"], "a job that the seeker met so is no candidate any more"
     )
     max_terms: int = option(10, "terms a field taken over from the jobs last acted on", at_least=0)
+    liquidity_target: int = option(
+        0, "if above 0: of a seeker's links, the best that reach so many open jobs", at_least=0
+    )
     quality_bands: int = option(4, "bands of link quality that the graph channel fills in turn", at_least=1)
     partitions: int = option(2, "seekers are searched in so many partitions", at_least=1)
     memory_mb: int = option(512, "scratch memory of a search", at_least=1)
@@ -179,6 +182,7 @@ class RetrieveCandidates:
 class BlendCandidates:
     organic_quota: int = option(200, "candidates a seeker in the organic flow", at_least=1)
     promoted_quota: int = option(50, "candidates a seeker in the promoted flow", at_least=1)
+    audience: int = option(200, "seekers that a promoted job reaches at most; 0: no audiences", at_least=0)
     rrf_k: float = option(60.0, "constant of reciprocal-rank fusion", at_least=0)
     weights: dict[str, float] = option(
         {"graph": 1.0, "click_chain": 1.0, "apply_chain": 1.0, "terms": 0.5, "popular": 0.1},

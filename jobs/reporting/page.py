@@ -45,6 +45,8 @@ def context(reader: LakeReader, attempt: Attempt) -> Row:
         "seconds": sections.stage_seconds(metrics),
         "funnel": sections.funnel(metrics),
         "flows": sections.flows(metrics),
+        "liquidity": sections.liquidity(metrics),
+        "audience": sections.audience(metrics),
         "checked_recall": metrics.value("retrieve_candidates", "checked_recall"),
         "lift": sections.position_lift(evaluation),
         "volumes": sections.volumes(metrics),

@@ -138,6 +138,21 @@ def hire_quality(metrics: Metrics) -> Row:
     }
 
 
+def liquidity(metrics: Metrics) -> list[Row]:
+    """One row a state, before and after the target was applied: p10, p50, p90 and mean of jobs reached by a seeker."""
+    values = metrics.labels("retrieve_candidates", "liquidity")
+    names = ("p10", "p50", "p90", "mean")
+    sides = [side for side in ("before", "after") if f"{side}/mean" in values]
+    return [{"side": side, **{name: values.get(f"{side}/{name}") for name in names}} for side in sides]
+
+
+def audience(metrics: Metrics) -> Row | None:
+    """promoted_jobs, jobs_without_audience, and eligible and returned seekers; None where there are no audiences."""
+    names = ("promoted_jobs", "jobs_without_audience", "audience_eligible", "audience_returned")
+    values = {name: metrics.value("blend_candidates", name) for name in names}
+    return values if values["promoted_jobs"] is not None else None
+
+
 def chain_lengths(metrics: Metrics) -> dict[str, float]:
     """Label to chains, by rising length; empty where no chain was counted."""
     counts = metrics.labels("sessionize_chains", "chain_length")

@@ -350,6 +350,24 @@ TBLPROPERTIES (
   'delta.constraints.returned_in_range' = 'coalesce(returned <= asked, true)'
 );
 
+CREATE TABLE IF NOT EXISTS delta.`/lake/audiences` (
+  run_id STRING NOT NULL COMMENT 'The run.',
+  job_id BIGINT NOT NULL COMMENT 'The promoted job.',
+  external_job_id STRING NOT NULL COMMENT 'The board\'s id of the job.',
+  asked INT NOT NULL COMMENT 'The cap: how many seekers a job reaches at most.',
+  eligible BIGINT NOT NULL COMMENT 'Active seekers who share a link with the job and have not met it.',
+  returned INT NOT NULL COMMENT 'How many there are: the lesser of the two above.',
+  seekers ARRAY<STRUCT<seeker_id: BIGINT, external_seeker_id: STRING, score: DOUBLE, evidence_id: BIGINT>> NOT NULL COMMENT 'Best first: by band of link quality, then by how active they are. evidence_id is the link\'s node id.'
+)
+USING DELTA
+PARTITIONED BY (run_id)
+COMMENT 'Whom each promoted open job should reach, of the seekers active before the run.'
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.returned_in_range' = 'coalesce(returned <= asked, true)'
+);
+
 CREATE TABLE IF NOT EXISTS delta.`/lake/run_metrics` (
   run_id STRING NOT NULL COMMENT 'The run.',
   stage STRING NOT NULL COMMENT 'The stage that wrote it.',

@@ -75,6 +75,9 @@ def test_a_page_needs_nothing_but_itself(daily, training):
 def test_the_funnel_and_the_settings(daily):
     assert "organic graph 900 5,400 610 400 67 %" in daily.text
     assert "600 candidates for 3 seekers, 300 fewer than their quotas" in daily.text
+    told = "Audiences: 80 promoted jobs, 5 of them with nobody to reach; 9,000 seekers eligible, 4,000 within the cap."
+    assert told in daily.text
+    assert "before 40 300 2,500 700 after 40 210 260 190" in daily.text
     assert "retrieve_candidates.k = 77 (default 200)" in daily.text
     assert "lateness_days" not in daily.text  # at its default
 

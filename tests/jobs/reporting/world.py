@@ -148,6 +148,12 @@ def _daily():
         rows += metric(run, "retrieve_candidates", name, values)
     rows += metric(run, "retrieve_candidates", "checked_recall", 1.0)
     rows += metric(run, "blend_candidates", "kept", {"organic/graph": 400, "organic/terms": 350})
+    reach = {"before/p10": 40, "before/p50": 300, "before/p90": 2_500, "before/mean": 700.0, "after/p10": 40}
+    reach |= {"after/p50": 210, "after/p90": 260, "after/mean": 190.0}
+    rows += metric(run, "retrieve_candidates", "liquidity", reach)
+    reached = {"promoted_jobs": 80, "jobs_without_audience": 5, "audience_eligible": 9_000, "audience_returned": 4_000}
+    for name, value in reached.items():
+        rows += metric(run, "blend_candidates", name, value)
     for name, value in {"candidates": 600, "seekers": 3, "shortfall": 300}.items():
         rows += metric(run, "blend_candidates", name, {"organic": value})
     return rows
