@@ -82,37 +82,33 @@ def audiences(queries: DataFrame, names: DataFrame, plan: AudiencePlan) -> DataF
     member = F.struct(
         F.col("member.falling").alias("falling"),
         "seeker_id",
-        F.col("external_seeker_id").alias("external_seeker_id"),
+        "external_seeker_id",
         F.col("member.node_id").cast("bigint").alias("evidence_id"),
     )
+    # merged is read once: read twice, every partition was searched twice
     named = (
-        merged.select("job_id", F.explode("members").alias("member"))
+        merged.select("job_id", "external_job_id", "eligible", F.explode_outer("members").alias("member"))
         .withColumn("seeker_id", F.col("member.seeker_id"))
         .join(names, "seeker_id", "left")
-        .groupBy("job_id")
-        .agg(F.sort_array(F.collect_list(member)).alias("members"))
+        .groupBy("job_id", "external_job_id", "eligible")
+        .agg(F.sort_array(F.collect_list(F.when(F.col("seeker_id").isNotNull(), member))).alias("members"))
     )
     seekers = F.transform(
-        F.coalesce(named["members"], F.expr("cast(array() as array<struct<falling:double,seeker_id:bigint,"
-                                            "external_seeker_id:string,evidence_id:bigint>>)")),
+        "members",
         lambda m: F.struct(
             m["seeker_id"].alias("seeker_id"),
             m["external_seeker_id"].alias("external_seeker_id"),
             (-m["falling"]).alias("score"),
             m["evidence_id"].alias("evidence_id"),
         ),
-    )  # fmt: skip
-    return (
-        merged.drop("members")
-        .join(named, "job_id", "left")
-        .select(
-            "job_id",
-            "external_job_id",
-            F.lit(plan.cap).alias("asked"),
-            "eligible",
-            F.size(seekers).alias("returned"),
-            seekers.alias("seekers"),
-        )
+    )
+    return named.select(
+        "job_id",
+        "external_job_id",
+        F.lit(plan.cap).alias("asked"),
+        "eligible",
+        F.size("members").alias("returned"),
+        seekers.alias("seekers"),
     )
 
 
