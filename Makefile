@@ -6,7 +6,7 @@ DATA ?=
 SIZE ?= small
 ENV := . bin/env &&
 
-.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval bench-embeddings
+.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval bench-embeddings bench-graph
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-retrieval: ## the index against other engines, SIZE=small or full; sets up
 bench-embeddings: ## job vectors against gensim, item-kNN, iALS and popularity (SIZE=small or full)
 	@bin/setup --bench
 	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)"
+
+bench-graph: setup ## the segment graph on planted links, beside the ratio scorer and the naive explode (SIZE=small or full)
+	@$(ENV) python -m benchmarks.graph --size "$(SIZE)" --data "$(DATA)"
 
 airflow: setup ## scheduler and web UI with the DAGs in place, on 127.0.0.1
 	@bin/airflow

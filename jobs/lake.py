@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.errors import LakeError
 from jobs.intervals import Dates
-from schemas import CANDIDATES, CHANNEL_CANDIDATES, RUN_METRICS, RUNS, TABLES, Table
+from schemas import AUDIENCES, CANDIDATES, CHANNEL_CANDIDATES, RUN_METRICS, RUNS, TABLES, Table
 from schemas.render import CONSTRAINT, constraint_statements, create_statement, spark_schema
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ARTIFACTS = "_artifacts"
 REPORTS = "_reports"
 
 # Which DAG's published runs a reader of the table wants, unless it says another.
-PUBLISHED_BY = {CANDIDATES.name: "candidates_daily", CHANNEL_CANDIDATES.name: "candidates_daily"}
+PUBLISHED_BY = {table.name: "candidates_daily" for table in (CANDIDATES, CHANNEL_CANDIDATES, AUDIENCES)}
 
 # Two writers of one slice: Delta lets one win and tells the other. What it would write is computed anew.
 WRITE_TRIES = 4

@@ -19,7 +19,7 @@ from jobs.lake import ARTIFACTS, Lake
 from jobs.runs import NO_MODEL
 from jobs.settings import MaintainLake, Settings
 from jobs.stage import one_clear_line, say, start_spark
-from schemas import CANDIDATES, CHANNEL_CANDIDATES, MODELS, RUNS, TABLES, Table
+from schemas import AUDIENCES, CANDIDATES, CHANNEL_CANDIDATES, MODELS, RUNS, TABLES, Table
 from schemas.render import spark_schema
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Rows = Iterable[Mapping[str, Any]]
 
-RETAINED = (CHANNEL_CANDIDATES, CANDIDATES)
+RETAINED = (CHANNEL_CANDIDATES, CANDIDATES, AUDIENCES)
 
 
 def main(lake: Lake, end: datetime, options: MaintainLake, *, dry_run: bool) -> None:

@@ -1,8 +1,8 @@
 """Publish a run: the last thing it does, and one commit that readers see.
 
-A daily run's candidates are first held against their own rules once more, in Spark SQL, from the tables and not
-from the index: one that is closed, was applied to, is not promoted in the promoted flow, or is there twice stops
-the publish and fails the attempt. A training run's models are promoted if their evaluation is no worse than the
+A daily run's candidates and audiences are first held against their own rules once more, in Spark SQL, from the tables
+and not from the index: one that is closed, was applied to, is not promoted in the promoted flow, or is there twice
+stops the publish and fails the attempt. A training run's models are promoted if their evaluation is no worse than the
 current ones'.
 """
 
@@ -20,7 +20,7 @@ from jobs.lake import Lake
 from jobs.runs import MODEL_NAMES, TRAINING, Run, close_attempt
 from jobs.serving import known_actions
 from jobs.stage import run_stage, say
-from schemas import CANDIDATES, JOBS, MODELS, RUN_METRICS
+from schemas import AUDIENCES, CANDIDATES, JOBS, MODELS, RUN_METRICS
 from schemas.render import spark_schema
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # What a training run is judged by: metric and row of evaluate_retrieval, at the widest cut-off below 1,000.
 JUDGED_ROW = "blend"
+# What stands for a flow where an audience is held against the rules.
+AUDIENCE = "audience"
 
 
 def main(lake: Lake, run: Run) -> Callable[[], None]:
@@ -55,20 +57,22 @@ def broken_rules(lake: Lake, run: Run) -> dict[str, int]:
     jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end)
     excluded = known_actions(lake, run).where(F.col("action").isin(run.settings.retrieve_candidates.excluded_actions))
     open_jobs = jobs.where(is_open(run.interval.end, run.interval.end))
-    broken = {row["rule"]: row["count"] for row in violations(candidates, open_jobs, excluded).collect()}
+    each = candidates.select("seeker_id", "flow", F.explode("candidates.job_id").alias("job_id"))
+    reached = lake.read_or_empty(AUDIENCES, run_id=run.run_id).select("job_id", F.explode("seekers").alias("seeker"))
+    each = each.unionByName(reached.select("seeker.seeker_id", F.lit(AUDIENCE).alias("flow"), "job_id"))
+    broken = {row["rule"]: row["count"] for row in violations(each, open_jobs, excluded).collect()}
     run.record("violations", sum(broken.values()))
     return broken
 
 
-def violations(candidates: DataFrame, open_jobs: DataFrame, excluded: DataFrame) -> DataFrame:
-    """(rule, count) of the rules that some candidate breaks; no rows where all hold."""
-    each = candidates.select("seeker_id", "flow", F.explode("candidates.job_id").alias("job_id"))
+def violations(each: DataFrame, open_jobs: DataFrame, excluded: DataFrame) -> DataFrame:
+    """(rule, count) of the rules that some (seeker_id, flow, job_id) breaks; no rows where all hold."""
     known = open_jobs.select("job_id", "is_promoted", F.lit(True).alias("is_open"))
     met = excluded.select("seeker_id", "job_id", F.lit(True).alias("is_excluded")).distinct()
     rules = {
         "not open": "NOT coalesce(is_open, false)",
         "already met": "coalesce(is_excluded, false)",
-        "not promoted": "flow = 'promoted' AND NOT coalesce(is_promoted, false)",
+        "not promoted": "flow <> 'organic' AND NOT coalesce(is_promoted, false)",
         "there twice": "copies > 1",
     }
     checked = (

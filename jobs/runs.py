@@ -157,34 +157,35 @@ def _frozen(name: str, events: list[dict[str, Any]], interval: Interval, asked: 
 
 def open_run(lake: Lake, dag: str, interval: Interval) -> Run:
     """The open attempt of that DAG and interval. RunError says why there is none and the way out."""
-    run, events = _newest_attempt(lake, dag, interval)
-    _require_open(run, events)
-    return run
-
-
-def newest_run(lake: Lake, dag: str, interval: Interval) -> Run:
-    """The newest attempt, open or closed, for those who only read. RunError where there is none."""
-    return _newest_attempt(lake, dag, interval)[0]
-
-
-def _newest_attempt(lake: Lake, dag: str, interval: Interval) -> tuple[Run, list[dict[str, Any]]]:
-    """The attempt as it was opened, and the events of all attempts of the interval."""
     events = [e for e in _events(lake, dag) if _same(e, interval)]
     if not events:
         raise RunError(f"no attempt of {dag} is open for {interval.label}: run jobs/open_run.py first")
     latest = max(e["attempt"] for e in events)
     opened = next(e for e in events if e["attempt"] == latest and e["event"] == "opened")
-    run = Run(
-        dag,
-        interval,
-        latest,
+    run = _frozen_run(lake, opened)
+    _require_open(run, events)
+    return run
+
+
+def frozen_run(lake: Lake, run_id: str) -> Run:
+    """The attempt of that id, with what was frozen for it, open or not. RunError where there is none."""
+    opened = next((e for e in _events(lake) if e["run_id"] == run_id and e["event"] == "opened"), None)
+    if opened is None:
+        raise RunError(f"the lake at {lake.root} has no run {run_id!r}")
+    return _frozen_run(lake, opened)
+
+
+def _frozen_run(lake: Lake, opened: dict[str, Any]) -> Run:
+    return Run(
+        opened["dag"],
+        Interval(_utc(opened["interval_start"]), _utc(opened["interval_end"])),
+        opened["attempt"],
         Settings.from_json(opened["settings"]),
         json.loads(opened["mapping"]),
         dict(opened["models"] or {}),
         lake.root,
         opened["takes_history"],
     )
-    return run, events
 
 
 def require_open(lake: Lake, run: Run) -> None:
@@ -295,7 +296,6 @@ __all__ = [
     "absolute",
     "close_attempt",
     "is_published",
-    "newest_run",
     "open_attempt",
     "open_run",
     "record_trained",

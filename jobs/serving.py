@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from jobs.chains.sessionize import Cut, people_actions
+from jobs.channels.audiences import AudiencePlan
 from jobs.channels.blend import BlendPlan
-from jobs.channels.jobs_open import latest_versions
+from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.channels.queries import Memory, build_queries, quality_bands
 from jobs.channels.search import ORGANIC, PROMOTED, SearchPlan
+from jobs.graph.frames import held
+from jobs.graph.liquidity import enough_nodes
 from jobs.graph.nodes import assign_nodes
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
 from jobs.runs import TRAINING, Run
 from jobs.terms.version import taxonomy_version
-from schemas import EVENTS, JOB_TERMS, SEEKER_NODES, SEEKER_TERMS, SEGMENT_LINKS
+from schemas import EVENTS, JOB_NODES, JOB_TERMS, JOBS, SEEKER_NODES, SEEKER_TERMS, SEGMENT_LINKS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -111,12 +114,26 @@ def seeker_nodes(lake: Lake, run: Run, terms: DataFrame) -> tuple[DataFrame, Dat
             spark.createDataFrame([], "node_id int, band int"),
         )
     links = lake.read(SEGMENT_LINKS, model_version=version)
-    nodes = assign_nodes(terms, links, "seeker").select(
+    nodes = enough(lake, run, version, links, assign_nodes(terms, links, "seeker")).select(
         F.lit(version).alias("model_version"), F.lit(run.date).alias("date"), "seeker_id", "nodes"
     )
     lake.replace(SEEKER_NODES, {"model_version": version, "date": run.date}, nodes)
     written = lake.read(SEEKER_NODES, Dates(run.date, run.date + DAY), model_version=version)
     return written, quality_bands(links, run.settings.retrieve_candidates.quality_bands)
+
+
+def enough(lake: Lake, run: Run, version: str, links: DataFrame, nodes: DataFrame) -> DataFrame:
+    """The nodes that each seeker needs to reach the liquidity asked for; all of them where none is."""
+    target = run.settings.retrieve_candidates.liquidity_target
+    if not target:
+        return nodes
+    first, last = searched_times(run)
+    jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end).where(is_open(first, last))
+    open_nodes = lake.read(JOB_NODES, Dates(run.date, run.date + DAY), model_version=version)
+    found = enough_nodes(held(nodes), links, open_nodes.join(jobs.select("job_id"), "job_id", "left_semi"), target)
+    for metric, label, value in found.figures():
+        run.record(metric, value, label)
+    return found.nodes
 
 
 def search_plan(
@@ -142,3 +159,8 @@ def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
         weights=options.weights,
         rrf_k=options.rrf_k,
     )
+
+
+def audience_plan(run: Run) -> AudiencePlan:
+    cap, memory_mb = run.settings.blend_candidates.audience, run.settings.retrieve_candidates.memory_mb
+    return AudiencePlan(inventory=run.artifact("index"), cap=cap, memory_budget=memory_mb << 20)

@@ -79,8 +79,19 @@ class BuildSegmentGraph:
     min_support: int = option(3, "a link needs so many hires", at_least=1)
     max_terms: int = option(20, "terms kept a side and field of a pair, those with most hires", at_least=1)
     max_meta_links: int = option(40, "meta links of a pair that are combined, the most telling", at_least=1)
-    l1_strength: float = option(2.0, "hires that a link must explain beyond the others to count", at_least=0)
+    l1_strength: float = option(2.0, "hires that a link must explain beyond the others to count", at_least=0.01)
+    weakest_strength: float = option(1.0, "the path of strengths goes on to this one", at_least=0.01)
+    target_recall: float = option(
+        0.0, "if above 0: the strongest penalty that links this share of hires", at_least=0, at_most=1
+    )
+    target_links: int = option(0, "if above 0: the weakest penalty that keeps no more links", at_least=0)
     min_quality: float = option(0.5, "links whose log odds are above this are kept", at_least=0)
+    overrides: str = option("", "TOML file of links that are banned, forced or weighed; applied last")
+    inferred_discount: float = option(
+        0.0, "links inferred from segments that hire alike count so much; 0: none", at_least=0, at_most=1
+    )
+    inferred_shared: int = option(2, "seeker segments that both must hire from", at_least=1)
+    inferred_links: int = option(10, "inferred links of a seeker segment", at_least=1)
     min_hires: int = option(20, "with fewer hires there are no links", at_least=1)
     applied_per_hire: float = option(0.25, "no-hires a hire that applied in vain", at_least=0)
     seen_per_hire: float = option(0.25, "no-hires a hire that saw the job and made no contact", at_least=0)
@@ -163,6 +174,9 @@ class RetrieveCandidates:
         ["apply", "call", "message", "dismiss"], "a job that the seeker met so is no candidate any more"
     )
     max_terms: int = option(10, "terms a field taken over from the jobs last acted on", at_least=0)
+    liquidity_target: int = option(
+        0, "if above 0: of a seeker's links, the best that reach so many open jobs", at_least=0
+    )
     quality_bands: int = option(4, "bands of link quality that the graph channel fills in turn", at_least=1)
     partitions: int = option(2, "seekers are searched in so many partitions", at_least=1)
     memory_mb: int = option(512, "scratch memory of a search", at_least=1)
@@ -174,6 +188,7 @@ class RetrieveCandidates:
 class BlendCandidates:
     organic_quota: int = option(200, "candidates a seeker in the organic flow", at_least=1)
     promoted_quota: int = option(50, "candidates a seeker in the promoted flow", at_least=1)
+    audience: int = option(200, "seekers that a promoted job reaches at most; 0: no audiences", at_least=0)
     rrf_k: float = option(60.0, "constant of reciprocal-rank fusion", at_least=0)
     weights: dict[str, float] = option(
         {"graph": 1.0, "click_chain": 1.0, "apply_chain": 1.0, "terms": 0.5, "popular": 0.1},

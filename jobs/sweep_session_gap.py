@@ -2,14 +2,15 @@
 
 58.com tried a week, a day and parts of a day, and took six hours (SOURCES 1); it does not say whether these
 are pauses or fixed windows, so both are tried. Then, at the cut of the settings, lengths of vectors and
-numbers of negatives. Takes the newest attempt of training_weekly for the interval, its settings and its
-held-out days, and writes no table: the figures go to <lake>/_reports, and into that run's report.
+numbers of negatives. Takes the events, settings and held-out days of a training run, and writes no table: the
+figures go to <lake>/_reports, and into that run's report.
 
-    spark-submit jobs/sweep_session_gap.py --lake LAKE --dag training_weekly --start 2026-01-26 --end 2026-02-02
+    spark-submit jobs/sweep_session_gap.py --lake LAKE --run training_weekly-20260126-20260202-1
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tempfile
@@ -35,13 +36,13 @@ from jobs.errors import SettingsError, StageError
 from jobs.evaluation import earlier_jobs, next_action_cases, shown_lists
 from jobs.evaluation.metrics import bootstrap_bounds
 from jobs.evaluation.reranking import ListCase, case_positions, drawn_cases, shown_cases
-from jobs.intervals import DAY, Dates, Interval
+from jobs.intervals import DAY, Dates
 from jobs.lake import Lake, LakeReader
 from jobs.reporting.files import write_report_file
 from jobs.reporting.page import sweep_name
-from jobs.runs import Run, newest_run
+from jobs.runs import Run, frozen_run
 from jobs.serving import cut_of, known
-from jobs.stage import one_clear_line, say, stage_parser, start_spark
+from jobs.stage import one_clear_line, say, start_spark
 from jobs.terms.version import taxonomy_version
 from jobs.train_job_embeddings import skip_gram
 from schemas import EVENTS, JOB_TERMS
@@ -214,7 +215,11 @@ def line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--lake", required=True, help="folder or object-store prefix of the tables")
+    parser.add_argument(
+        "--run", required=True, help="the training run whose events and settings are used"
+    )
     parser.add_argument("--gaps", default=CUTS, help=f"pauses that end a chain, comma-separated ({CUTS}); '' for none")
     parser.add_argument("--windows", default=WINDOWS, help=f"fixed windows ({WINDOWS})")
     parser.add_argument("--dimensions", default=DIMENSIONS, help=f"lengths of vectors ({DIMENSIONS})")
@@ -223,7 +228,7 @@ if __name__ == "__main__":
     with one_clear_line("sweep_session_gap"):
         spark = start_spark("sweep_session_gap")
         lake = Lake(spark, arguments.lake)
-        run = newest_run(lake, arguments.dag, Interval.parse(arguments.start, arguments.end))
+        run = frozen_run(lake, arguments.run)
         rows = main(lake, run, arguments)
         spark.stop()
         say(f"report: {write_report(lake.root, run, rows)}")

@@ -18,10 +18,15 @@ SEGMENT_LINKS = Table(
         ),
         required("n_hires", "double", "Weight of the hires that match it."),
         required("n_no_hires", "double", "Weight of the no-hires that match it."),
-        required("quality", "double", "Weight in the L1 logistic regression."),
+        required(
+            "quality", "double", "Weight in the L1 logistic regression, or what overrides or inference make of it."
+        ),
+        required(
+            "origin", "string", "learnt; forced or weighed by overrides; inferred from job segments that hire alike."
+        ),
         required("hire_source", "string", "What the hires are: confirmed, or the proxies in use."),
         Column("component", "bigint", "Connected component of the segment graph."),
         Column("community", "bigint", "Community of the segment graph."),
     ),
-    checks=checks(not_negative="node_id >= 0"),
+    checks=checks(not_negative="node_id >= 0", known_origin="origin IN ('learnt', 'forced', 'weighed', 'inferred')"),
 )

@@ -26,9 +26,13 @@ def latest_versions(versions: DataFrame, entity: str, before: datetime) -> DataF
 
 
 def is_open(first: datetime, last: datetime) -> Column:
-    """The job is open at some instant of [first, last]; without a time it always was, or still is."""
+    """The job is open at some instant of [first, last]; without a time it always was, or still is.
+
+    One that closes when it is posted never is.
+    """
     posted = F.coalesce(F.col("posted_ts") <= F.lit(last), F.lit(True))
-    return posted & F.coalesce(F.col("closed_ts") > F.lit(first), F.lit(True))
+    is_ever = F.coalesce(F.col("closed_ts") > F.col("posted_ts"), F.lit(True))
+    return posted & is_ever & F.coalesce(F.col("closed_ts") > F.lit(first), F.lit(True))
 
 
 def popularity(actions: DataFrame, as_of: datetime, half_life_days: float) -> DataFrame:

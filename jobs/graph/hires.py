@@ -67,7 +67,7 @@ def labelled_pairs(
     `seeker_terms` and `job_terms` are of one taxonomy version; all inputs are from before `until`.
     """
     moments = hires.select(*PAIR, F.lit("hire").alias("kind"), F.col("hired_ts").alias("at_ts"), "weight")
-    hired = held(_with_terms(moments, seeker_terms, job_terms))
+    hired = held(with_terms(moments, seeker_terms, job_terms))
     n_hires, mean_weight = hired.agg(F.count("*"), F.avg("weight")).first() or (0, None)
     weight = F.lit(mean_weight or 1.0)
     unhired = held(_unhired(events, hires, until, options))
@@ -75,7 +75,7 @@ def labelled_pairs(
     wanted = {"applied": options.applied_per_hire * n_hires, "seen": options.seen_per_hire * n_hires}
     drawn = unhired.where(_is_drawn(wanted, available, options.seed)).withColumn("weight", weight)
     repaired = _repaired(hired, options).join(hires.select(*PAIR), list(PAIR), "left_anti").withColumn("weight", weight)
-    pairs = hired.unionByName(_with_terms(drawn, seeker_terms, job_terms)).unionByName(repaired)
+    pairs = hired.unionByName(with_terms(drawn, seeker_terms, job_terms)).unionByName(repaired)
     # A seeker hired twice may draw one job twice, or one that they applied for.
     first = Window.partitionBy(*PAIR).orderBy(F.array_position(F.array(*map(F.lit, KINDS)), F.col("kind")), "at_ts")
     return pairs.withColumn("_n", F.row_number().over(first)).where("_n = 1").drop("_n")
@@ -112,7 +112,8 @@ def _is_open_or(condition: Column) -> Column:
     return F.col("_until").isNull() | condition
 
 
-def _with_terms(moments: DataFrame, seeker_terms: DataFrame, job_terms: DataFrame) -> DataFrame:
+def with_terms(moments: DataFrame, seeker_terms: DataFrame, job_terms: DataFrame) -> DataFrame:
+    """`moments` with the terms of both sides at the time, see `terms_at`: seeker_terms, job_terms, is_job_later."""
     seekers = terms_at(moments, seeker_terms, "seeker", strictly_before=True).drop("is_later")
     jobs = terms_at(seekers, job_terms, "job", strictly_before=False)
     return jobs.withColumnRenamed("is_later", "is_job_later")

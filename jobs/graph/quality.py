@@ -1,27 +1,46 @@
 """How surely each link says hire: its weight in an L1 logistic regression over all candidate links.
 
-One feature a link, 1 where the pair carries it; the label is hire or no-hire (arXiv 2402.13435, §3.1.2). The
-solver is Spark ML's OWL-QN: pairs stay on the executors as sparse rows, and the driver holds a few dozen
-vectors of one double a link (10^6 links: 0.2 GB). scikit-learn's solvers need all pairs in one process.
+One feature a link, 1 where the pair carries it; the label is hire or no-hire (arXiv 2402.13435, §3.1.2). The whole
+regularisation path is fitted, and at each of its points recall and false positives are counted, and beside them what
+the paper's other scorer, the ratio of hires to no-hires, needs for the same recall. One task does it, fed with a row
+a pair in batches, which it spills to a file: nothing comes to the driver but the links kept and a row a point, and
+`l1_path` says what the task holds.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.linalg import SparseVector, VectorUDT
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
 
-from jobs.graph.hires import PAIR
+from jobs.graph.l1_path import Coefficients, Floats, Ints, Matches, l1_path, largest_strength, strengths
 
-# Pairs a task: one task keeps the order in which gradients are summed, two cannot change a sum of two.
-PAIRS_A_TASK = 250_000
-# Iterations stop where the objective changes by less, relatively. On 12,454 pairs and 150,639 links the same 177
-# were kept as at 1e-7, in 105 iterations for 125; at 1e-5 one was lost.
-TOLERANCE = 1e-6
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 DECIMALS = 4
+KEPT = pa.struct([("link", pa.int32()), ("quality", pa.float64())])
+POINT = pa.schema(
+    [
+        ("strength", pa.float64()),
+        ("n_links", pa.int32()),
+        ("recall", pa.float64()),
+        ("false_positives", pa.float64()),
+        ("ratio_links", pa.int32()),
+        ("ratio_false_positives", pa.float64()),
+        ("is_chosen", pa.bool_()),
+        ("kept", pa.list_(KEPT)),
+        ("against", pa.list_(pa.int32())),
+    ]
+)
+POINT_DDL = (
+    "strength double, n_links int, recall double, false_positives double, ratio_links int, "
+    "ratio_false_positives double, is_chosen boolean, kept array<struct<link:int,quality:double>>, against array<int>"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,78 +49,184 @@ class Penalty:
 
     So a link enters where its hires exceed, by more than `strength`, those that the links already in would
     lead one to expect, however many pairs there are (a pair counts as its weight over the mean weight).
-    scikit-learn's C is 1 / strength.
+    scikit-learn's C is 1 / strength. The path has the strengths that are `strength` times a power of two, from where
+    the first link enters to `weakest_strength`. A target, where one is above 0, chooses among them in place of
+    `strength`: the strongest that reaches `target_recall`, else the weakest that keeps no more than `target_links`.
+    Where none does, it is the nearest: the weakest, and the strongest.
     """
 
     strength: float = 2.0
+    weakest_strength: float = 1.0
+    target_recall: float = 0.0
+    target_links: int = 0
     min_quality: float = 0.5  # links with a weight above it are kept; 0.5 is odds of a hire 1.6 times as good
-    max_iterations: int = 200
 
 
-def link_quality(labels: DataFrame, matches: DataFrame, n_links: int, penalty: Penalty) -> DataFrame:
-    """The links whose weight is above `min_quality`: link (int), quality (to 4 decimals).
+@dataclass(frozen=True)
+class Point:
+    """What one strength keeps: `links`, ascending, and their `qualities` (4 decimals).
 
-    `labels` has one row a pair: seeker_id, job_id, is_hire, weight; `matches` one a pair and link, links from
-    0 to n_links - 1. A pair without links counts too: the intercept is what hires happen without any. None
-    are kept where there is no link, or only hires, or only no-hires.
+    `against` are the links that speak as surely against a hire. `recall` is the share of hires linked,
+    `false_positives` of linked pairs not hired, both by weight: the paper's two figures. On the pairs that the weights
+    were learnt from both flatter; `evaluate_retrieval` measures on what came after. `ratio_links` and
+    `ratio_false_positives` are those of the ratio scorer at no less recall. None where there is nothing to divide by.
     """
-    spark = labels.sparkSession
-    classes = {row["is_hire"]: row["n"] for row in labels.groupBy("is_hire").agg(F.count("*").alias("n")).collect()}
-    if n_links == 0 or len(classes) < 2:
-        return spark.createDataFrame([], "link int, quality double")
-    n_pairs = sum(classes.values())
-    solver = LogisticRegression(
-        elasticNetParam=1.0,
-        regParam=penalty.strength / n_pairs,
-        # a link's weight is penalised alike whether it is rare or common
-        standardization=False,
-        maxIter=penalty.max_iterations,
-        tol=TOLERANCE,
-        weightCol="weight",
-    )
-    features = link_features(labels, matches, n_links).repartition(-(-n_pairs // PAIRS_A_TASK), *PAIR)
-    fitted = solver.fit(features.sortWithinPartitions(*PAIR))
-    weights = fitted.coefficients.toArray()
-    kept = [(int(link), round(float(weights[link]), DECIMALS)) for link in weights.nonzero()[0]]
-    rows = [(link, quality) for link, quality in kept if quality > penalty.min_quality]
-    return spark.createDataFrame(rows, "link int, quality double")
+
+    strength: float
+    links: Ints
+    qualities: Floats
+    recall: float
+    false_positives: float | None
+    ratio_links: int
+    ratio_false_positives: float | None
+    against: Ints
 
 
-def link_features(labels: DataFrame, matches: DataFrame, n_links: int) -> DataFrame:
-    """One row a pair: seeker_id, job_id, label (1.0 for a hire), weight, features (sparse, n_links wide)."""
+def link_points(labels: DataFrame, matches: DataFrame, n_links: int, penalty: Penalty) -> DataFrame:
+    """`POINT_DDL`, one row a point of the path; only the chosen point's row has its links.
 
-    # Spark has no built-in from an array of indices to a sparse vector; Arrow does not carry vectors.
-    @F.udf(returnType=VectorUDT(), useArrow=False)
-    def ones_at(links: list[int]) -> SparseVector:
-        return SparseVector(n_links, links, [1.0] * len(links))
+    `labels` has one row a pair: seeker_id, job_id, is_hire, weight; `matches` one a pair and link, links from 0 to
+    n_links - 1. A pair without links counts too: the intercept is what hires happen without any. No point is there
+    where there is no link, or only hires, or only no-hires.
+    """
+    from pyspark.sql import functions as F
+
+    from jobs.graph.hires import PAIR
 
     carried = matches.groupBy(*PAIR).agg(F.sort_array(F.collect_set("link")).alias("links"))
     none = F.array().cast("array<int>")
-    return labels.join(carried, list(PAIR), "left").select(
-        *PAIR,
-        F.col("is_hire").cast("double").alias("label"),
-        "weight",
-        ones_at(F.coalesce("links", none)).alias("features"),
+    rows = labels.join(carried, list(PAIR), "left").select(
+        *PAIR, "is_hire", "weight", F.coalesce("links", none).alias("links")
+    )
+    # one task, and an order of its own: sums of fractions change with the order
+    return (
+        rows.repartition(1)
+        .sortWithinPartitions(*PAIR)
+        .select("is_hire", "weight", "links")
+        .mapInArrow(lambda batches: points_of_batches(batches, n_links, penalty), POINT_DDL)
     )
 
 
-def recall_and_false_positives(
-    labels: DataFrame, matches: DataFrame, kept: DataFrame
-) -> tuple[float | None, float | None]:
-    """Of the kept links on these pairs: share of hires linked, and share of linked pairs not hired.
+def points_of_batches(batches: Iterable[pa.RecordBatch], n_links: int, penalty: Penalty) -> Iterator[pa.RecordBatch]:
+    """One batch, of `POINT` rows. A batch has the columns is_hire, weight and links (list of int)."""
+    with tempfile.TemporaryFile() as spilled:
+        parts = []
+        for batch in batches:
+            is_hire, weight, links = batch.columns
+            links.flatten().to_numpy().astype(np.int32, copy=False).tofile(spilled)
+            lengths = links.value_lengths().to_numpy().astype(np.int32)
+            parts.append((is_hire.to_numpy(zero_copy_only=False), weight.to_numpy(), lengths))
+        if not parts:
+            return
+        hired, weights, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if n_links == 0 or hired.all() or not hired.any():
+            return
+        spilled.flush()
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        # a file of no bytes cannot be mapped
+        mapped = np.memmap(spilled, np.int32, "r") if offsets[-1] else np.zeros(0, np.int32)
+        matches = Matches(hired, weights / weights.mean(), offsets, np.asarray(mapped), n_links)
+        points = list(path_points(matches, penalty))
+    yield _as_batch(points, chosen_point(points, penalty))
 
-    The paper's two figures, by weight. None where there is nothing to divide by. On the pairs that the
-    weights were learnt from both flatter; `evaluate_retrieval` measures on what came after.
-    """
-    linked = matches.join(kept.select("link"), "link", "left_semi").select(*PAIR).distinct()
-    hire, weight = F.col("is_hire"), F.col("weight")
-    flagged = labels.join(linked.withColumn("is_linked", F.lit(True)), list(PAIR), "left")
-    is_linked = F.coalesce("is_linked", F.lit(False))
-    weights = flagged.agg(
-        F.sum(F.when(hire, weight)),
-        F.sum(F.when(hire & is_linked, weight)),
-        F.sum(F.when(is_linked, weight)),
-    ).first()
-    hires, linked_hires, all_linked = (total or 0.0 for total in weights or (0, 0, 0))
-    recall = linked_hires / hires if hires else None
-    return recall, (all_linked - linked_hires) / all_linked if all_linked else None
+
+def path_points(matches: Matches, penalty: Penalty) -> Iterator[Point]:
+    """The points of the path, by falling strength; there are hires and no-hires."""
+    falling = strengths(largest_strength(matches), penalty.strength, penalty.weakest_strength)
+    ratio = RatioCurve.of(matches, ratios(matches))
+    for found in l1_path(matches, falling):
+        yield _point(matches, found, ratio, penalty.min_quality)
+
+
+def _point(matches: Matches, found: Coefficients, ratio: RatioCurve, min_quality: float) -> Point:
+    qualities = found.weights.round(DECIMALS)
+    is_kept = qualities > min_quality
+    links = found.links[is_kept]
+    recall, false_positives = recall_and_false_positives(matches, links)
+    against = found.links[qualities < -min_quality]
+    return Point(found.strength, links, qualities[is_kept], recall, false_positives, *ratio.at(recall), against)
+
+
+def recall_and_false_positives(matches: Matches, links: Ints) -> tuple[float, float | None]:
+    """Share of hires that carry one of the links, and share of no-hires among the pairs that do; by weight."""
+    is_kept = np.full(matches.n_links, -np.inf)
+    is_kept[links] = 1.0
+    is_linked = matches.best(is_kept) > 0
+    linked = matches.weight[is_linked].sum()
+    linked_hires = matches.weight[is_linked & matches.is_hire].sum()
+    recall = linked_hires / matches.weight[matches.is_hire].sum()
+    return float(recall), float((linked - linked_hires) / linked) if linked else None
+
+
+def ratios(matches: Matches) -> Floats:
+    """(n_links,): hires over no-hires, infinite without no-hires."""
+    hires = matches.per_link(matches.weight * matches.is_hire)
+    no_hires = matches.per_link(matches.weight * ~matches.is_hire)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(no_hires > 0, hires / no_hires, np.where(hires > 0, np.inf, 0.0))
+
+
+@dataclass(frozen=True)
+class RatioCurve:
+    """What the ratio of hires to no-hires keeps at every threshold, falling: all three (thresholds,)."""
+
+    recall: Floats
+    false_positives: Floats
+    n_links: Ints
+
+    @staticmethod
+    def of(matches: Matches, scores: Floats) -> RatioCurve:
+        """Of these pairs, with the links scored as given: (n_links,). Links of one score enter together."""
+        best = matches.best(scores)
+        order = np.argsort(-best, kind="stable")
+        order = order[best[order] > -np.inf]
+        falling = best[order]
+        last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) if len(order) else np.zeros(0, int)
+        weight, is_hire = matches.weight[order], matches.is_hire[order]
+        linked, linked_hires = np.cumsum(weight)[last], np.cumsum(weight * is_hire)[last]
+        n_links = len(scores) - np.searchsorted(np.sort(scores), falling[last], side="left")
+        return RatioCurve(
+            linked_hires / matches.weight[matches.is_hire].sum(), (linked - linked_hires) / linked, n_links
+        )
+
+    def at(self, recall: float) -> tuple[int, float | None]:
+        """How many links reach that recall with the fewest, and their false positives."""
+        if recall <= 0 or not len(self.recall):
+            return 0, None
+        # all links together are enough, but for how sums of fractions end
+        place = min(int(np.searchsorted(self.recall, recall * (1 - 1e-12))), len(self.recall) - 1)
+        return int(self.n_links[place]), float(self.false_positives[place])
+
+
+def chosen_point(points: Sequence[Point], penalty: Penalty) -> int:
+    """The place of the point that `penalty` asks for; see there."""
+    if penalty.target_recall > 0:
+        reached = (i for i, point in enumerate(points) if point.recall >= penalty.target_recall)
+        return next(reached, len(points) - 1)
+    if penalty.target_links > 0:
+        return max((i for i, point in enumerate(points) if len(point.links) <= penalty.target_links), default=0)
+    return next(i for i, point in enumerate(points) if point.strength == penalty.strength)
+
+
+def _as_batch(points: Sequence[Point], chosen: int) -> pa.RecordBatch:
+    kept = points[chosen]
+    nothing: list[dict[str, object]] = []
+    links = [
+        {"link": link, "quality": quality}
+        for link, quality in zip(kept.links.tolist(), kept.qualities.tolist(), strict=True)
+    ]
+    rows = [
+        {
+            "strength": point.strength,
+            "n_links": len(point.links),
+            "recall": point.recall,
+            "false_positives": point.false_positives,
+            "ratio_links": point.ratio_links,
+            "ratio_false_positives": point.ratio_false_positives,
+            "is_chosen": number == chosen,
+            "kept": links if number == chosen else nothing,
+            "against": kept.against.tolist() if number == chosen else nothing,
+        }
+        for number, point in enumerate(points)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=POINT)

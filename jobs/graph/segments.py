@@ -68,7 +68,7 @@ def graph_health(
 
 def fingerprint(links: DataFrame) -> str:
     """A hash of what the links say, whatever their order, number or model version: 32 hex digits."""
-    said = ["seeker_segment", "job_segment", "n_hires", "n_no_hires", "quality", "hire_source"]
+    said = ["seeker_segment", "job_segment", "n_hires", "n_no_hires", "quality", "origin", "hire_source"]
     halves = [F.coalesce(F.bit_xor(F.xxhash64(F.lit(seed), *said)), F.lit(0)) for seed in (1, 2)]
     row = links.agg(*halves).first() or (0, 0)
     return "".join(f"{half & (2**64 - 1):016x}" for half in row)

@@ -47,6 +47,8 @@ def context(reader: LakeReader, attempt: Attempt) -> Row:
         "seconds": sections.stage_seconds(metrics),
         "funnel": sections.funnel(metrics),
         "flows": sections.flows(metrics),
+        "liquidity": sections.liquidity(metrics),
+        "audience": sections.audience(metrics),
         "checked_recall": metrics.value("retrieve_candidates", "checked_recall"),
         "lift": sections.position_lift(evaluation),
         "volumes": sections.volumes(metrics),
@@ -113,6 +115,19 @@ def sweep_context(reader: LakeReader, evaluated: str | None) -> Row:
     }
 
 
+def learning_context(training: Metrics) -> Row:
+    """What the training run that learnt the run's links recorded of them: the path, the drift, and the hires."""
+    points = sections.link_path(training)
+    told = [f"{p['links']:,.0f} links at recall {p['recall']:.2f}" for p in points]
+    return {
+        "path": points,
+        "drift": sections.link_drift(training),
+        "hires": sections.hire_quality(training),
+        "path_plot": _encoded(plots.link_path(points)) if points else None,
+        "path_alt": f"Links and false positives over recall, of the regression and of the ratio: {', '.join(told)}.",
+    }
+
+
 def link_context(reader: LakeReader, attempt: Attempt) -> Row:
     version = attempt.run_id if attempt.dag == TRAINING else attempt.model("segment_graph")
     links: list[Row] = []
@@ -123,6 +138,7 @@ def link_context(reader: LakeReader, attempt: Attempt) -> Row:
     return {
         "links": [{**k, "seeker": words.segment(k, "seeker"), "job": words.segment(k, "job")} for k in links],
         "hire_note": f" In the place of confirmed hires: {', '.join(sources)}." if sources else "",
+        **learning_context(metrics_of(reader, version)),
     }
 
 

@@ -70,6 +70,34 @@ def recall_curves(rows: Mapping[str, Sequence[Point]]) -> bytes:
         return _svg(figure)
 
 
+def link_path(points: Sequence[Mapping[str, Any]]) -> bytes:
+    """Links, on a logarithmic axis, and false positives over recall, of the regression and of the ratio scorer.
+
+    The figure of arXiv 2402.13435 (§3.1.2). `points` are those of `sections.link_path`; the chosen one has a ring.
+    """
+    with _figure() as figure:
+        figure.set_size_inches(_SIZE[0], 1.5 * _SIZE[1])
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for prefix, label, style in (("", "L1 regression", _STYLES["blend"]), ("ratio_", "ratio", _STYLES["terms"])):
+            colour, marker, dash = style
+            for axes, name in ((upper, "links"), (lower, "false_positives")):
+                drawn = [(p["recall"], p[prefix + name]) for p in points if p[prefix + name] is not None]
+                recalls, values = [x for x, _ in drawn], [y for _, y in drawn]
+                axes.plot(recalls, values, dash, color=colour, marker=marker, ms=4.5, lw=1.3, label=label)
+        for point in (p for p in points if p["is_chosen"]):
+            for axes, name in ((upper, "links"), (lower, "false_positives")):
+                axes.plot([point["recall"]], [point[name]], "o", ms=10, mfc="none", mec=_BLUE, mew=1.3)
+        upper.set_yscale("log")
+        upper.set_ylabel("links")
+        lower.set_ylabel("false positives")
+        lower.set_xlabel("recall")
+        lower.set_ylim(bottom=0)
+        figure.legend(
+            *upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8
+        )
+        return _svg(figure)
+
+
 def histogram(counts: Mapping[str, float], xlabel: str, ylabel: str) -> bytes:
     """One bar a label, in the order given, with its share of all above it."""
     with _figure() as figure:

@@ -23,6 +23,9 @@ ROWS = (
 )  # fmt: skip
 
 
+DRIFT = ("in", "out", "stayed", "changed_sign")
+
+
 class Metrics:
     """A run's rows of `run_metrics`, by stage and metric; what was not recorded is not there."""
 
@@ -90,6 +93,64 @@ def flows(metrics: Metrics) -> list[Row]:
     return [
         {"flow": flow, **{name: counted[name].get(flow) for name in names}} for flow in counted["candidates"] if flow
     ]
+
+
+def link_path(metrics: Metrics) -> list[Row]:
+    """One row a point of the regularisation path that links something, the strongest penalty first.
+
+    strength, links, recall, false_positives, ratio_links, ratio_false_positives, is_chosen.
+    """
+    names = ("links", "recall", "false_positives", "ratio_links", "ratio_false_positives")
+    values = {name: metrics.labels("build_segment_graph", f"path_{name}") for name in names}
+    chosen = metrics.value("build_segment_graph", "chosen_strength")
+    return [
+        {
+            "strength": float(label),
+            **{name: values[name].get(label) for name in names},
+            "is_chosen": float(label) == chosen,
+        }
+        for label in sorted(values["links"], key=float, reverse=True)
+        if values["links"][label]
+    ]
+
+
+def link_drift(metrics: Metrics) -> Row | None:
+    """The version compared with, links in, out, stayed and changed_sign, both recalls; None for a first version."""
+    counts = {name: metrics.labels("build_segment_graph", f"links_{name}") for name in DRIFT}
+    version = next(iter(counts["in"]), None)
+    if version is None:
+        return None
+    return {
+        "version": version,
+        **{name: counts[name].get(version) for name in DRIFT},
+        "recall": metrics.value("build_segment_graph", "recall"),
+        "recall_before": metrics.value("build_segment_graph", "recall_before", version),
+    }
+
+
+def hire_quality(metrics: Metrics) -> Row:
+    """`shares`: of what, the share that has hires; `impossible`: what is wrong, and how many hires, if any are."""
+    impossible = metrics.labels("build_segment_graph", "impossible_hires")
+    return {
+        "hires": metrics.value("build_segment_graph", "hires"),
+        "shares": metrics.labels("build_segment_graph", "hired_share"),
+        "impossible": {what: n for what, n in impossible.items() if n},
+    }
+
+
+def liquidity(metrics: Metrics) -> list[Row]:
+    """One row a state, before and after the target was applied: p10, p50, p90 and mean of jobs reached by a seeker."""
+    values = metrics.labels("retrieve_candidates", "liquidity")
+    names = ("p10", "p50", "p90", "mean")
+    sides = [side for side in ("before", "after") if f"{side}/mean" in values]
+    return [{"side": side, **{name: values.get(f"{side}/{name}") for name in names}} for side in sides]
+
+
+def audience(metrics: Metrics) -> Row | None:
+    """promoted_jobs, jobs_without_audience, and eligible and returned seekers; None where there are no audiences."""
+    names = ("promoted_jobs", "jobs_without_audience", "audience_eligible", "audience_returned")
+    values = {name: metrics.value("blend_candidates", name) for name in names}
+    return values if values["promoted_jobs"] is not None else None
 
 
 def chain_lengths(metrics: Metrics) -> dict[str, float]:

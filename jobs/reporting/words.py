@@ -84,6 +84,10 @@ class Words:
         """A link of the segment graph: who is hired into what, how often and how surely; a proxy is named."""
         source = "" if link["hire_source"] == "confirmed" else f" ({link['hire_source']})"
         seeker, job = self.segment(link, "seeker"), self.segment(link, "job")
+        if link["origin"] == "inferred":
+            return f"inferred, both are hired from the same segments: {seeker} → {job}, quality {link['quality']:.1f}"
+        if link["origin"] == "forced":
+            source = f"{source}, forced by people"
         counts = f"{link['n_hires']:,.0f} hires, quality {link['quality']:.1f}"
         return f"hired before{source}: {seeker} → {job}, {counts}"
 
@@ -111,6 +115,13 @@ def strongest_links(reader: LakeReader, version: str, n: int) -> tuple[list[Row]
     )
     labels = labels_of(reader, {term for link in rows for term in _link_terms(link)})
     return rows, Words(links={link["node_id"]: link for link in rows}, labels=labels)
+
+
+def link_of(reader: LakeReader, version: str | None, node_id: int) -> tuple[Row | None, Words]:
+    """The version's link of that node id, None where it has none, and the words for it."""
+    link = links_of(reader, version, {node_id}).get(node_id)
+    labels = labels_of(reader, set(_link_terms(link))) if link else {}
+    return link, Words(labels=labels)
 
 
 def links_of(reader: LakeReader, version: str | None, node_ids: set[int]) -> dict[int, Row]:

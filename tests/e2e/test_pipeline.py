@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import functions as F
 
+from jobs import show_link
 from jobs.errors import RunError, StageError
 from jobs.intervals import Interval
 from jobs.runs import is_published
 from schemas import (
+    AUDIENCES,
     BEHAVIOR_CHAINS,
     CANDIDATES,
     CHANNEL_CANDIDATES,
@@ -63,6 +65,20 @@ def test_the_answers_are_exact_eligible_and_explained(pipeline):
     assert channels == {"graph", "click_chain", "apply_chain", "terms", "popular"}
     found = pipeline.lake.read(CHANNEL_CANDIDATES, run_id=RUN_2)
     assert found.where("returned <> least(asked, eligible) OR returned <> size(candidates)").isEmpty()
+    reached = pipeline.lake.current(AUDIENCES)
+    assert reached.where("returned <> least(asked, eligible) OR returned <> size(seekers)").isEmpty()
+    assert not reached.where("returned > 0").isEmpty()
+
+
+def test_a_link_and_the_hires_behind_it(pipeline):
+    link = pipeline.lake.read(SEGMENT_LINKS, model_version=TRAINING_RUN).where("node_id = 0").first()
+    lines = show_link.main(pipeline.lake, None, 0, 3)  # the version of the newest published day
+    assert lines[0].startswith(f"link 0 of {TRAINING_RUN}, learnt: hired before")
+    assert lines[1] == f"{link.n_hires:g} hires carry it; 3 of them, the newest:"
+    assert all(" seeker " in line and " -> " in line for line in lines[2:])
+    assert len(lines) == 5
+    with pytest.raises(StageError, match="has no link 999999"):
+        show_link.main(pipeline.lake, None, 999_999, 3)
 
 
 def test_learning_beats_popularity_and_chance_and_loses_to_the_truth(pipeline):

@@ -9,10 +9,9 @@ import pytest
 
 from jobs import sweep_session_gap
 from jobs.errors import SettingsError
-from jobs.intervals import Interval
-from jobs.runs import newest_run
+from jobs.runs import frozen_run
 from schemas import TABLES
-from tests.e2e.conftest import TRAINED
+from tests.e2e.conftest import TRAINING_RUN
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -21,7 +20,7 @@ ASKED = {"gaps": "30m", "windows": "1w", "dimensions": "8", "negatives": ""}
 
 def test_every_setting_is_tried_and_reported(pipeline):
     lake = pipeline.lake
-    run = newest_run(lake, "training_weekly", Interval.parse(*TRAINED))
+    run = frozen_run(lake, TRAINING_RUN)
     before = {table.name: lake.version(table) for table in TABLES if lake.exists(table)}
     rows = sweep_session_gap.main(lake, run, Namespace(**ASKED))
     assert [(row["kind"], row["value"]) for row in rows] == [("pause", "30m"), ("window", "1w"), ("dimension", "8")]

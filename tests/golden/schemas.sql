@@ -233,7 +233,8 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/segment_links` (
   meta_links ARRAY<STRUCT<seeker_field: STRING, seeker_term: INT, job_field: STRING, job_term: INT>> NOT NULL COMMENT 'The attribute pairs that make the link.',
   n_hires DOUBLE NOT NULL COMMENT 'Weight of the hires that match it.',
   n_no_hires DOUBLE NOT NULL COMMENT 'Weight of the no-hires that match it.',
-  quality DOUBLE NOT NULL COMMENT 'Weight in the L1 logistic regression.',
+  quality DOUBLE NOT NULL COMMENT 'Weight in the L1 logistic regression, or what overrides or inference make of it.',
+  origin STRING NOT NULL COMMENT 'learnt; forced or weighed by overrides; inferred from job segments that hire alike.',
   hire_source STRING NOT NULL COMMENT 'What the hires are: confirmed, or the proxies in use.',
   component BIGINT COMMENT 'Connected component of the segment graph.',
   community BIGINT COMMENT 'Community of the segment graph.'
@@ -244,7 +245,8 @@ COMMENT 'Links of the segment graph: which seeker segment is hired into which jo
 TBLPROPERTIES (
   'delta.logRetentionDuration' = 'interval 30 days',
   'delta.deletedFileRetentionDuration' = 'interval 30 days',
-  'delta.constraints.not_negative' = 'coalesce(node_id >= 0, true)'
+  'delta.constraints.not_negative' = 'coalesce(node_id >= 0, true)',
+  'delta.constraints.known_origin' = 'coalesce(origin IN (\'learnt\', \'forced\', \'weighed\', \'inferred\'), true)'
 );
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/seeker_nodes` (
@@ -342,6 +344,24 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/candidates` (
 USING DELTA
 PARTITIONED BY (run_id)
 COMMENT 'The candidate set of each seeker and flow: what a ranker then orders.'
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.returned_in_range' = 'coalesce(returned <= asked, true)'
+);
+
+CREATE TABLE IF NOT EXISTS delta.`/lake/audiences` (
+  run_id STRING NOT NULL COMMENT 'The run.',
+  job_id BIGINT NOT NULL COMMENT 'The promoted job.',
+  external_job_id STRING NOT NULL COMMENT 'The board\'s id of the job.',
+  asked INT NOT NULL COMMENT 'The cap: how many seekers a job reaches at most.',
+  eligible BIGINT NOT NULL COMMENT 'Active seekers who share a link with the job and have not met it.',
+  returned INT NOT NULL COMMENT 'How many there are: the lesser of the two above.',
+  seekers ARRAY<STRUCT<seeker_id: BIGINT, external_seeker_id: STRING, score: DOUBLE, evidence_id: BIGINT>> NOT NULL COMMENT 'Best first: by band of link quality, then by how active they are. evidence_id is the link\'s node id.'
+)
+USING DELTA
+PARTITIONED BY (run_id)
+COMMENT 'Whom each promoted open job should reach, of the seekers active before the run.'
 TBLPROPERTIES (
   'delta.logRetentionDuration' = 'interval 30 days',
   'delta.deletedFileRetentionDuration' = 'interval 30 days',

@@ -9,6 +9,7 @@ from jobs.errors import SettingsError, StageError
 from jobs.graph import engine as engines
 from jobs.graph.engine import GraphEngine, graph_engine, has_graphframes, verify_components
 from jobs.graph.igraph_engine import DriverGraph, IgraphEngine
+from jobs.graph.inferred import Inference, inferred_links
 
 # Two blocks, each of three sources that all hire into three targets, joined by one edge; a chain; a hub.
 BLOCKS = [(s, 10 + t) for s in (1, 2, 3) for t in range(3)] + [(s, 20 + t) for s in (4, 5, 6) for t in range(3)]
@@ -68,6 +69,30 @@ def test_answers(spark: SparkSession, engine: GraphEngine) -> None:
     }  # the hub has five and is left out  # fmt: skip
     again = table(spark, [*reversed(FAR + HUB), *CHAIN, *BRIDGE, *reversed(BLOCKS)]).repartition(3)
     assert groups(engine.communities(again), "community") == groups(engine.communities(edges), "community")
+
+
+def test_links_are_inferred_from_segments_that_hire_alike(spark: SparkSession, engine: GraphEngine) -> None:
+    """Jobs 1 hire from seekers 5 and 6; jobs 2 from these and from 7; jobs 3 from 7 alone."""
+    hired = [(5, 1, 1.0), (6, 1, 1.0), (5, 2, 2.0), (6, 2, 1.0), (7, 2, 3.0), (7, 3, 1.0), (1, 3, 1.0)]
+    rows = [
+        (f"o={s}", f"o={j}", [("o", s, "o", j)], 9.0, 2.0, quality, "learnt") for s, j, quality in hired
+    ]  # fmt: skip
+    meta = "array<struct<seeker_field:string,seeker_term:int,job_field:string,job_term:int>>"
+    columns = f"seeker_segment string, job_segment string, meta_links {meta}, n_hires double, n_no_hires double"
+    links = spark.createDataFrame(rows, f"{columns}, quality double, origin string")
+
+    def inferred(links: DataFrame, **options: float) -> dict[tuple[str, str], float]:
+        found = inferred_links(links, engine, Inference(discount=0.5, **options)).collect()  # type: ignore[arg-type]
+        assert {(r.origin, r.n_hires, r.n_no_hires) for r in found} <= {("inferred", 0.0, 0.0)}
+        assert all(r.meta_links[0].seeker_term == int(r.seeker_segment[-1]) for r in found)
+        return {(r.seeker_segment, r.job_segment): r.quality for r in found}
+
+    # 2 has no link; of its three sources 1 hires from two, with a mean quality of 1. 1 has a link: not inferred.
+    assert inferred(links) == {("o=2", "o=1"): 0.3333}
+    through_one = {("o=2", "o=1"): 0.3333, ("o=2", "o=3"): 0.1667, ("o=3", "o=2"): 0.5}
+    assert inferred(links, min_shared=1) == through_one, "3 has two sources, 7 and 1; 2 hires from one of them too"
+    assert inferred(links, min_shared=1, max_per_segment=1) == {("o=2", "o=1"): 0.3333, ("o=3", "o=2"): 0.5}
+    assert inferred(links.limit(0)) == {}
 
 
 def test_wrong_components_are_refused(spark: SparkSession) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.graph.evidence import evidence
 from jobs.graph.hires import NoHires, labelled_pairs, terms_at
 
 
@@ -110,6 +111,17 @@ def pairs_of(board: dict[str, DataFrame], **options: float) -> DataFrame:
         "min_market": 2,
     }
     return labelled_pairs(**board, until=day(31), options=NoHires(**(given | options)))  # type: ignore[arg-type]
+
+
+def test_the_hires_behind_a_link(board: dict[str, DataFrame]) -> None:
+    def behind(seeker: list[tuple[str, int]], job: list[tuple[str, int]]) -> list[tuple[int, int]]:
+        tables = board["hires"], board["seeker_terms"], board["job_terms"]
+        return sorted((r.seeker_id, r.job_id) for r in evidence(*tables, seeker, job).collect())
+
+    assert behind([("occupation", 10)], [("occupation", 21), ("region", 7)]) == [(1, 101)]
+    assert behind([("occupation", 20)], [("occupation", 21)]) == [], "seeker 1 became that on the day of the hire"
+    assert behind([("occupation", 40)], [("occupation", 22)]) == [(4, 102)]
+    assert behind([("occupation", 40)], [("occupation", 22), ("region", 7)]) == [], "102 has no region"
 
 
 def test_hires_and_no_hires_of_a_board(board: dict[str, DataFrame]) -> None:

@@ -1,45 +1,154 @@
-"""Planted links come back; a popular pair that explains nothing does not."""
+"""Planted links come back; a popular pair that explains nothing does not; the path is optimal at every point."""
 
 from __future__ import annotations
 
 import random
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
 
 from jobs.graph.hires import NoHires, _repaired
+from jobs.graph.l1_path import Matches, l1_path, largest_strength, strengths
 from jobs.graph.links import Limits, mine_links
-from jobs.graph.quality import Penalty, link_quality, recall_and_false_positives
+from jobs.graph.quality import (
+    POINT,
+    Penalty,
+    Point,
+    RatioCurve,
+    chosen_point,
+    link_points,
+    path_points,
+    points_of_batches,
+    ratios,
+    recall_and_false_positives,
+)
 from jobs.settings import Template
 
-LABELS = "seeker_id bigint, job_id bigint, is_hire boolean, weight double"
-MATCHES = "seeker_id bigint, job_id bigint, link int"
+
+def matches_of(carried: list[list[int]], is_hire: list[bool], n_links: int, weight: object = None) -> Matches:
+    offsets = np.concatenate([[0], np.cumsum([len(links) for links in carried])]).astype(np.int64)
+    links = np.array([link for links in carried for link in links], np.int32)
+    weights = np.ones(len(carried)) if weight is None else np.asarray(weight, float)
+    return Matches(np.array(is_hire), weights / weights.mean(), offsets, links, n_links)
 
 
-def test_weights_of_a_literal_world(spark: SparkSession) -> None:
-    labels = [(i, 0, i < 50, 1.0) for i in range(100)]
-    matches = [
-        *[(i, 0, 0) for i in range(40)],  # link 0: 40 of the hires, no no-hires
-        *[(i, 0, 1) for i in range(100)],  # link 1: everybody, says nothing
-        *[(i, 0, 2) for i in range(30, 60)],  # link 2: ten hires that link 0 does not have, and ten no-hires
-        *[(i, 0, 3) for i in range(60, 90)],  # link 3: no-hires alone: a negative weight
-        (41, 0, 4),  # link 4: one hire, less than the penalty
+@pytest.fixture
+def literal() -> Matches:
+    carried = [
+        [
+            *([0] if i < 40 else []),  # link 0: 40 of the 50 hires, no no-hires
+            1,  # everybody: says nothing
+            *([2] if 30 <= i < 60 else []),  # ten hires that link 0 does not have, and ten no-hires
+            *([3] if 60 <= i < 90 else []),  # no-hires alone: a negative weight
+            *([4] if i == 41 else []),  # one hire, less than the penalty
+        ]
+        for i in range(100)
     ]
-    rows = spark.createDataFrame(labels, LABELS), spark.createDataFrame(matches, MATCHES)
-    kept = link_quality(*rows, n_links=5, penalty=Penalty(strength=1.5))
-    weights = {r.link: r.quality for r in kept.collect()}
-    assert set(weights) == {0, 2}
-    assert weights[0] > 2
-    only_strong = link_quality(*rows, n_links=5, penalty=Penalty(strength=1.5, min_quality=weights[0]))
-    assert only_strong.isEmpty(), "above the threshold, not at it"
-    none = spark.createDataFrame([], "link int, quality double")
-    assert recall_and_false_positives(*rows, kept=kept.where("link = 0")) == (pytest.approx(0.8), 0.0)
-    linked = spark.createDataFrame([(2,)], "link int")
-    assert recall_and_false_positives(*rows, kept=linked) == (pytest.approx(0.4), pytest.approx(1 / 3))
-    assert recall_and_false_positives(*rows, kept=none) == (0.0, None)
-    no_classes = rows[0].where("is_hire"), rows[1]
-    assert link_quality(*no_classes, n_links=5, penalty=Penalty()).isEmpty()
-    assert recall_and_false_positives(rows[0].limit(0), rows[1], kept)[0] is None
+    return matches_of(carried, [i < 50 for i in range(100)], 5)
+
+
+def kept_at(points: list[Point], strength: float) -> dict[int, float]:
+    point = next(p for p in points if p.strength == strength)
+    return dict(zip(point.links.tolist(), point.qualities.tolist(), strict=True))
+
+
+def test_weights_of_a_literal_world(literal: Matches) -> None:
+    points = list(path_points(literal, Penalty(strength=1.5)))
+    kept = kept_at(points, 1.5)
+    assert set(kept) == {0, 2}
+    assert kept[0] > 2
+    stricter = list(path_points(literal, Penalty(strength=1.5, min_quality=kept[0])))
+    assert kept_at(stricter, 1.5) == {}, "above the threshold, not at it"
+    assert [p.strength for p in points] == [12.0, 6.0, 3.0, 1.5], "links enter at 20 hires: half of 40"
+    assert kept_at(points, 12.0).keys() == {0}
+    assert points[-1].against.tolist() == [3]
+
+    assert recall_and_false_positives(literal, np.array([0])) == (pytest.approx(0.8), 0.0)
+    assert recall_and_false_positives(literal, np.array([2])) == (pytest.approx(0.4), pytest.approx(1 / 3))
+    assert recall_and_false_positives(literal, np.zeros(0, int)) == (0.0, None)
+    heavier = Matches(literal.is_hire, np.where(np.arange(100) < 40, 3.0, 1.0), literal.offsets, literal.links, 5)
+    assert recall_and_false_positives(heavier, np.array([0]))[0] == pytest.approx(12 / 13), "by weight"
+
+
+def test_the_ratio_scorer_beside(literal: Matches) -> None:
+    """Ratios: links 0 and 4 infinite, 2 two, 1 one, 3 none."""
+    curve = RatioCurve.of(literal, ratios(literal))
+    assert curve.n_links.tolist() == [2, 3, 4]
+    assert curve.recall.tolist() == pytest.approx([0.82, 1.0, 1.0])
+    assert curve.false_positives.tolist() == pytest.approx([0, 1 / 6, 0.5])
+    assert curve.at(0.82) == (2, 0.0)
+    assert curve.at(0.83) == (3, pytest.approx(1 / 6))
+    assert curve.at(0.0) == (0, None)
+    none = matches_of([[], []], [True, False], 3)
+    assert RatioCurve.of(none, ratios(none)).at(0.5) == (0, None)
+    assert largest_strength(none) == 0
+    assert [len(p.links) for p in path_points(none, Penalty())] == [0, 0]
+
+
+def test_the_point_asked_for() -> None:
+    def point(strength: float, n_links: int, recall: float) -> Point:
+        return Point(strength, np.arange(n_links), np.ones(n_links), recall, None, 0, None, np.arange(0))
+
+    path = [point(8, 0, 0.0), point(4, 3, 0.4), point(2, 9, 0.7), point(1, 20, 0.8)]
+
+    def chosen(**penalty: float) -> float:
+        return path[chosen_point(path, Penalty(**penalty))].strength  # type: ignore[arg-type]
+
+    assert chosen(strength=4) == 4
+    assert (chosen(target_recall=0.4), chosen(target_recall=0.5), chosen(target_recall=0.9)) == (4, 2, 1)
+    assert (chosen(target_links=9), chosen(target_links=8), chosen(target_links=99)) == (2, 4, 1)
+    assert strengths(0.5, anchor=2.0, weakest=4.0) == [2.0], "the strength asked for is on the path, come what may"
+
+
+def test_every_point_is_optimal() -> None:
+    """liblinear, which solves the same problem another way, finds nothing better; ten links have a twin."""
+    rng = np.random.default_rng(4)
+    carried = [sorted({*rng.choice(60, rng.integers(0, 8), replace=False).tolist()}) for _ in range(400)]
+    carried = [[*links, *(60 + link for link in links if link < 10)] for links in carried]
+    truth = np.where(np.arange(70) % 7 == 0, 1.5, 0.0)
+    is_hire = [bool(rng.random() < 1 / (1 + np.exp(1 - sum(truth[links])))) for links in carried]
+    matches = matches_of(carried, is_hire, 70, rng.choice([0.5, 1.0, 2.0], 400))
+    x = sparse.csr_matrix((np.ones(len(matches.links)), matches.links, matches.offsets), (400, 70))
+    falling = strengths(largest_strength(matches), 2.0, 0.5)
+    assert len(falling) >= 4
+    for found in l1_path(matches, falling):
+        weights = np.zeros(70)
+        weights[found.links] = found.weights
+
+        def objective(intercept: float, weights: np.ndarray, strength: float = found.strength) -> float:
+            margins = intercept + x @ weights
+            losses = np.logaddexp(0, np.where(matches.is_hire, -margins, margins))
+            return float(matches.weight @ losses + strength * np.abs(weights).sum())
+
+        other = LogisticRegression(
+            l1_ratio=1.0, solver="liblinear", C=1 / found.strength, intercept_scaling=1e3, tol=1e-8, max_iter=10_000
+        ).fit(x, matches.is_hire, sample_weight=matches.weight)
+        assert objective(found.intercept, weights) <= objective(other.intercept_[0], other.coef_[0]) + 1e-3
+
+
+def test_the_task_reads_batches() -> None:
+    schema = pa.schema([("is_hire", pa.bool_()), ("weight", pa.float64()), ("links", pa.list_(pa.int32()))])
+
+    def batch(*rows: tuple[bool, float, list[int]]) -> pa.RecordBatch:
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    whole = batch(*[(i < 30, 0.5, [0, 1] if i < 30 else [1]) for i in range(60)])
+    parts = [whole.slice(0, 7), whole.slice(7, 40), whole.slice(47)]
+    (found,) = points_of_batches(parts, 2, Penalty())
+    assert found.schema == POINT
+    rows = found.to_pylist()
+    assert rows == next(iter(points_of_batches([whole], 2, Penalty()))).to_pylist(), "however it is cut"
+    assert [row["strength"] for row in rows] == [8, 4, 2, 1]
+    assert [[k["link"] for k in row["kept"]] for row in rows] == [[], [], [0], []], "only the chosen one's links"
+    assert (rows[2]["n_links"], rows[2]["recall"], rows[2]["false_positives"]) == (1, 1.0, 0.0)
+    for nothing in ([], [batch((True, 1.0, [0]))], [batch((False, 1.0, [0]))]):
+        assert list(points_of_batches(nothing, 2, Penalty())) == [], "no pairs, only hires, only no-hires"
+    assert list(points_of_batches([whole], 0, Penalty())) == []
 
 
 def test_planted_links_are_found_and_popularity_is_not(spark: SparkSession) -> None:
@@ -63,9 +172,11 @@ def test_planted_links_are_found_and_popularity_is_not(spark: SparkSession) -> N
     pairs = hired.unionByName(_repaired(hired, NoHires()).selectExpr("*", "1.0D AS weight")).persist()
     templates = [Template(seeker=field, job=field) for field in ("occupation", "level")]
     mined = mine_links(pairs, templates, Limits(max_arity=2))
-    kept = link_quality(mined.labels, mined.matches, mined.links.count(), Penalty()).persist()
+    points = link_points(mined.labels, mined.matches, mined.links.count(), Penalty()).persist()
+    kept = points.selectExpr("inline(kept)")
     segments = {(r.seeker_segment, r.job_segment) for r in mined.links.join(kept, "link").collect()}
     assert segments == {(f"occupation={o}", f"occupation={o + 10}") for o in range(6)}
-    recall, false_positives = recall_and_false_positives(mined.labels, mined.matches, kept)
-    assert recall == 1.0, "every hire is of a planted pair"
-    assert 0.1 < (false_positives or 0) < 0.2, "one re-paired hire in six is planted too: 1 in 7 of the linked"
+    chosen = points.where("is_chosen").first()
+    assert chosen is not None
+    assert (chosen.strength, chosen.n_links, chosen.recall) == (2.0, 6, 1.0), "every hire is of a planted pair"
+    assert 0.1 < chosen.false_positives < 0.2, "one re-paired hire in six is planted too: 1 in 7 of the linked"

@@ -75,6 +75,9 @@ def test_a_page_needs_nothing_but_itself(daily, training):
 def test_the_funnel_and_the_settings(daily):
     assert "organic graph 900 5,400 610 400 67 %" in daily.text
     assert "600 candidates for 3 seekers, 300 fewer than their quotas" in daily.text
+    told = "Audiences: 80 promoted jobs, 5 of them with nobody to reach; 9,000 seekers eligible, 4,000 within the cap."
+    assert told in daily.text
+    assert "before 40 300 2,500 700 after 40 210 260 190" in daily.text
     assert "retrieve_candidates.k = 77 (default 200)" in daily.text
     assert "lateness_days" not in daily.text  # at its default
 
@@ -101,6 +104,21 @@ def test_links_and_candidates_are_in_words_and_escaped(daily):
     assert "<script>alert(1)</script> & sons" in daily.text  # as text: no such tag is open
     assert daily.text.index("seeker-101") < daily.text.index("seeker-102")
     assert "seeker-103" not in daily.text  # has no candidates
+
+
+def test_the_path_of_the_links(daily):
+    assert (
+        "8 9 0.310 0.110 700 0.100 2 120 0.620 0.140 4,100 0.150 in use 0.5 400 0.900 0.350 9,000 0.330" in daily.text
+    )
+    told = "9 links at recall 0.31, 120 links at recall 0.62, 400 links at recall 0.90."
+    assert any(attributes.get("alt", "").endswith(told) for tag, attributes in daily.tags if tag == "img")
+
+
+def test_drift_and_the_hires(daily):
+    since = "Since training_weekly-20251221-20251228-1 : 30 links in, 12 out (3 of them now speak against a hire), 90"
+    assert f"{since} stayed; hires explained 0.620, before 0.580." in daily.text
+    shares = "457 hires. With hires: 25.0 % of open jobs, 3.4 % of seekers, 50.0 % of segments."
+    assert f"{shares} 7 hires cannot be: before the job was posted." in daily.text
 
 
 def test_data_quality(daily):

@@ -99,7 +99,32 @@ def _evaluation():
     positions = {"cases": 812, "random": 7.5, "shown": 6.4, "features": 5.9, "embedding": 4.425, "oracle": 3.1}
     for name, value in positions.items():
         rows += metric(TRAINING_RUN, "evaluate_retrieval", f"position.{name}", {"click_chain": value})
-    return rows + metric(TRAINING_RUN, "evaluate_retrieval", "position_lift_percent", {"click_chain": -25.0})
+    return rows + metric(TRAINING_RUN, "evaluate_retrieval", "position_lift_percent", {"click_chain": -25.0}) + _path()
+
+
+def _path():
+    """Four strengths: at the first nothing is linked yet, and the third is in use."""
+    columns = {
+        "links": (0, 9, 120, 400),
+        "recall": (0.0, 0.31, 0.62, 0.9),
+        "false_positives": (None, 0.11, 0.14, 0.35),
+        "ratio_links": (0, 700, 4_100, 9_000),
+        "ratio_false_positives": (None, 0.1, 0.15, 0.33),
+    }
+    before = "training_weekly-20251221-20251228-1"
+    drift = {"in": 30, "out": 12, "stayed": 90, "changed_sign": 3}
+    hired = {"seekers": 0.034, "open jobs": 0.25, "segments": 0.5}
+    impossible = {"before the job was posted": 7, "of an unknown job": 0, "of an unknown seeker": 0}
+    rows = metric(TRAINING_RUN, "build_segment_graph", "chosen_strength", 2.0)
+    for name, value in drift.items():
+        rows += metric(TRAINING_RUN, "build_segment_graph", f"links_{name}", {before: value})
+    rows += metric(TRAINING_RUN, "build_segment_graph", "recall_before", {before: 0.58})
+    for name, values in (("hires", 457), ("recall", 0.62), ("hired_share", hired), ("impossible_hires", impossible)):
+        rows += metric(TRAINING_RUN, "build_segment_graph", name, values)
+    for name, values in columns.items():
+        points = dict(zip(("16", "8", "2", "0.5"), values, strict=True))
+        rows += metric(TRAINING_RUN, "build_segment_graph", f"path_{name}", points)
+    return rows
 
 
 def _daily():
@@ -124,6 +149,12 @@ def _daily():
         rows += metric(run, "retrieve_candidates", name, values)
     rows += metric(run, "retrieve_candidates", "checked_recall", 1.0)
     rows += metric(run, "blend_candidates", "kept", {"organic/graph": 400, "organic/terms": 350})
+    reach = {"before/p10": 40, "before/p50": 300, "before/p90": 2_500, "before/mean": 700.0, "after/p10": 40}
+    reach |= {"after/p50": 210, "after/p90": 260, "after/mean": 190.0}
+    rows += metric(run, "retrieve_candidates", "liquidity", reach)
+    reached = {"promoted_jobs": 80, "jobs_without_audience": 5, "audience_eligible": 9_000, "audience_returned": 4_000}
+    for name, value in reached.items():
+        rows += metric(run, "blend_candidates", name, value)
     for name, value in {"candidates": 600, "seekers": 3, "shortfall": 300}.items():
         rows += metric(run, "blend_candidates", name, {"organic": value})
     return rows
@@ -178,7 +209,7 @@ def build(root: Path) -> None:
         [{"field": f, "term": label.lower(), "term_id": i, "label": label} for f, i, label in TERMS],
     )
     link = {
-        "model_version": TRAINING_RUN, "node_id": 5, "hire_source": "confirmed",
+        "model_version": TRAINING_RUN, "node_id": 5, "hire_source": "confirmed", "origin": "learnt",
         "seeker_segment": "", "job_segment": "",
         "meta_links": [
             {"seeker_field": "occupation", "seeker_term": 1, "job_field": "occupation", "job_term": 1},

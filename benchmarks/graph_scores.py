@@ -1,0 +1,137 @@
+"""How good the links of each point are: against what was planted, and on pairs learnt from and on later ones."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.graph_data import FIELDS, HireMarket, labelled, meta_code, pair_metas
+from jobs.graph.l1_path import Floats, Matches
+from jobs.graph.quality import Point, RatioCurve, ratios, recall_and_false_positives
+
+# A planted pair with fewer hires is not asked for: no scorer can tell it from chance.
+LEAST_HIRES = 10
+PAIRS_AT_ONCE = 10_000
+N_FALSE = 10
+Row = dict[str, Any]
+
+
+class Trained(Protocol):
+    """What was learnt: `links` has link, seeker_segment, job_segment and meta_links, one row a candidate."""
+
+    @property
+    def links(self) -> pd.DataFrame: ...
+    @property
+    def matrix(self) -> Matches: ...
+    @property
+    def path(self) -> list[Point]: ...
+
+
+def scored(market: HireMarket, later: HireMarket, trained: Trained, strength: float) -> dict[str, float | None]:
+    """Print the curves, and the figures of the point of that strength on the later pairs."""
+    scores = ratios(trained.matrix)
+    print("\nrecall and false positives of the pairs learnt from")
+    table(rows_of(trained.matrix, scores, trained.path))
+    test = matches_of(later, trained)
+    rows = rows_of(test, scores, trained.path)
+    against = planted(market, trained)
+    print(f"\nrecall and false positives of {len(test.weight):,} pairs of later hires, and what was planted")
+    table([row | found for row, found in zip(rows, against, strict=True)])
+    place = next(number for number, point in enumerate(trained.path) if point.strength == strength)
+    chosen, best = rows[place], max(against, key=lambda found: found["precision"] + found["planted"])
+    false = [link for link in trained.path[place].links if not against[place]["is_right"][link]][:N_FALSE]
+    for link in trained.links.set_index("link").loc[false].itertuples():
+        print(f"  of strength {strength:g}, false: {link.seeker_segment} -> {link.job_segment}")
+    excess = None
+    if chosen["false_positives"] and chosen["ratio_false_positives"]:
+        excess = round(100 * (chosen["false_positives"] / chosen["ratio_false_positives"] - 1), 2)
+    return {
+        "planted_precision": round(against[place]["precision"], 4),
+        "planted_recall": round(against[place]["planted"], 4),
+        "best_strength": trained.path[against.index(best)].strength,
+        "best_strength_precision": round(best["precision"], 4),
+        "best_strength_recall": round(best["planted"], 4),
+        "fewer_links_than_ratio": round(chosen["ratio_links"] / max(chosen["links"], 1), 1),
+        "false_positive_excess_percent": excess,
+        "recall": round(chosen["recall"], 4),
+        "links": chosen["links"],
+        "ratio_links": chosen["ratio_links"],
+    }
+
+
+def rows_of(pairs: Matches, scores: Floats, path: list[Point]) -> list[Row]:
+    """Each point on these pairs, and beside it what the ratio scorer needs there for no less recall."""
+    ratio, rows = RatioCurve.of(pairs, scores), []
+    for point in path:
+        recall, false_positives = recall_and_false_positives(pairs, point.links)
+        n, of_ratio = ratio.at(recall)
+        rows.append(
+            {
+                "strength": point.strength, "links": len(point.links), "recall": recall,
+                "false_positives": false_positives, "ratio_links": n, "ratio_false_positives": of_ratio,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def table(rows: list[Row]) -> None:
+    extra = "   planted: precision  recall" if "precision" in rows[0] else ""
+    print(f"  strength    links   recall  false positives   ratio: links  false positives{extra}")
+    for row in rows:
+        cells = ["–" if row[n] is None else f"{row[n]:.4f}" for n in ("recall", "false_positives")]
+        ratio = "–" if row["ratio_false_positives"] is None else f"{row['ratio_false_positives']:.4f}"
+        line = f"  {row['strength']:8g} {row['links']:8,d} {cells[0]:>8s} {cells[1]:>16s}"
+        of_planted = f" {row['precision']:20.4f} {row['planted']:7.4f}" if extra else ""
+        print(f"{line} {row['ratio_links']:14,d} {ratio:>16s}{of_planted}")
+
+
+def planted(market: HireMarket, trained: Trained) -> list[Row]:
+    """A row a point: precision (its links that speak of a planted pair), planted (pairs found), is_right (by link)."""
+    own = market.seekers.occupation[market.hires[:, 0]], market.jobs.occupation[market.hires[:, 1]]
+    pairs, counts = np.unique(np.column_stack(own), axis=0, return_counts=True)
+    hires = {(int(a), int(b)): n for (a, b), n in zip(pairs, counts, strict=True)}
+    asked = {pair for pair in market.truth if hires.get(pair, 0) >= LEAST_HIRES}
+    said = {link: occupations(metas) & market.truth for link, metas in zip(*_columns(trained.links), strict=True)}
+    print(f"\nplanted: {len(market.truth)} pairs of occupations, {len(asked)} of them with {LEAST_HIRES} hires or more")
+    found = []
+    for point in trained.path:
+        right = [said[link] for link in point.links.tolist()]
+        precision = sum(map(bool, right)) / len(right) if right else 0.0
+        recall = len(asked & set().union(*right)) / max(len(asked), 1)
+        found.append({"precision": precision, "planted": recall, "is_right": {k: bool(v) for k, v in said.items()}})
+    return found
+
+
+def _columns(links: pd.DataFrame) -> tuple[list[int], list[Any]]:
+    return links["link"].tolist(), links["meta_links"].tolist()
+
+
+def occupations(metas: Any) -> set[tuple[int, int]]:
+    """The pairs of occupations that a link speaks of."""
+    fields = [m for m in metas if m["seeker_field"] == "occupation" == m["job_field"]]
+    return {(m["seeker_term"], m["job_term"]) for m in fields}
+
+
+def matches_of(market: HireMarket, trained: Trained) -> Matches:
+    """Pairs of the market and the candidate links that each carries, looked up by what they are made of."""
+    codes = [
+        sorted(meta_code(FIELDS.index(m["seeker_field"]), m["seeker_term"], m["job_term"]) for m in metas)
+        for metas in trained.links["meta_links"]
+    ]
+    keys = np.array([c[0] if len(c) == 1 else (c[1] << 32) + c[0] for c in codes], np.int64)
+    order = np.argsort(keys)
+    numbers = trained.links["link"].to_numpy()
+    pairs, is_hire = labelled(market, market.hires[0, 0])
+    found = []
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        metas = pair_metas(market, pairs[start : start + PAIRS_AT_ONCE])
+        first, second = np.triu_indices(metas.shape[1], 1)
+        asked = np.concatenate([metas, (metas[:, second] << 32) + metas[:, first]], axis=1)
+        at = np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)
+        pair, place = np.nonzero(keys[order[at]] == asked)
+        found.append(np.unique(np.column_stack([pair + start, numbers[order[at[pair, place]]]]), axis=0))
+    rows = np.concatenate(found)
+    offsets = np.r_[0, np.cumsum(np.bincount(rows[:, 0], minlength=len(pairs)))]
+    return Matches(is_hire, np.ones(len(pairs)), offsets, rows[:, 1].astype(np.int32), trained.matrix.n_links)
