@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -45,30 +47,34 @@ def hire_quality(
     seekers = seeker_terms.select("seeker_id").distinct()
     entries = seeker_terms.select(F.explode("terms").alias("field", "ids"))
     terms = entries.select("field", F.explode("ids").alias("term")).distinct()
-    shares: list[Figure] = [
-        ("hired_share", name, _share(all_of_them, hired, keys))
-        for name, all_of_them, hired, keys in (
-            ("seekers", seekers, hired_seekers, ["seeker_id"]),
-            ("open jobs", is_open.select("job_id"), hired_jobs, ["job_id"]),
-            ("segments", terms, hired_terms, ["field", "term"]),
-        )
-    ]
+    shares = {
+        "seekers": _flagged(seekers, hired_seekers, ["seeker_id"]),
+        "open jobs": _flagged(is_open.select("job_id"), hired_jobs, ["job_id"]),
+        "segments": _flagged(terms, hired_terms, ["field", "term"]),
+    }
     known = (
         hires.select("seeker_id", "job_id", "hired_ts")
         .join(jobs.select("job_id", "posted_ts", F.lit(True).alias("has_job")), "job_id", "left")
         .join(seekers.withColumn("has_seeker", F.lit(True)), "seeker_id", "left")
     )
     wrong = {
-        "before the job was posted": F.col("hired_ts") < F.col("posted_ts"),
+        "before the job was posted": F.coalesce(F.col("hired_ts") < F.col("posted_ts"), F.lit(False)),
         "of an unknown job": F.col("has_job").isNull(),
         "of an unknown seeker": F.col("has_seeker").isNull(),
     }
-    row = known.agg(*[F.count(F.when(condition, True)).alias(name) for name, condition in wrong.items()]).first()
-    assert row is not None
-    return [*shares, *[("impossible_hires", name, row[name]) for name in wrong]]
+    named = [F.struct(F.lit(name).alias("name"), condition.alias("flag")) for name, condition in wrong.items()]
+    # one job for all: each alone is a second of Spark's on a small board
+    rows = [found.select(F.lit(name).alias("name"), "flag") for name, found in shares.items()]
+    rows.append(known.select(F.inline(F.array(*named))))
+    counted = reduce(DataFrame.unionByName, rows).groupBy("name")
+    sums = {r["name"]: r for r in counted.agg(F.count("*").alias("n"), F.count_if("flag").alias("n_true")).collect()}
+    return [
+        *[("hired_share", name, sums[name]["n_true"] / sums[name]["n"] if name in sums else None) for name in shares],
+        *[("impossible_hires", name, sums[name]["n_true"] if name in sums else 0) for name in wrong],
+    ]
 
 
-def _share(all_of_them: DataFrame, hired: DataFrame, keys: list[str]) -> float | None:
-    flagged = all_of_them.join(hired.withColumn("is_hired", F.lit(True)), keys, "left")
-    row = flagged.agg(F.count("*").alias("n"), F.count("is_hired").alias("n_hired")).first()
-    return row["n_hired"] / row["n"] if row is not None and row["n"] else None
+def _flagged(all_of_them: DataFrame, hired: DataFrame, keys: list[str]) -> DataFrame:
+    """flag: whether each is among the hired."""
+    joined = all_of_them.join(hired.withColumn("is_hired", F.lit(True)), keys, "left")
+    return joined.select(F.coalesce("is_hired", F.lit(False)).alias("flag"))
