@@ -53,7 +53,7 @@ class Cells:
         """(entries,) int64: cells of each entry that are True."""
         counts = np.empty(len(self.lengths), dtype=np.int64)
         if compiled.AVAILABLE:
-            compiled.loops().row_counts(mask, self.offsets, counts)
+            compiled.filters().row_counts(mask, self.offsets, counts)
         else:
             for entry in range(len(counts)):
                 counts[entry] = np.count_nonzero(mask[self.offsets[entry] : self.offsets[entry + 1]])
@@ -65,7 +65,7 @@ class Cells:
         rows = np.empty(lengths.sum(), dtype=np.int32)
         if compiled.AVAILABLE:
             before = np.cumsum(lengths) - lengths
-            compiled.loops().pick(self.rows, self.starts, self.lengths, self.offsets, mask, before, rows)
+            compiled.filters().pick(self.rows, self.starts, self.lengths, self.offsets, mask, before, rows)
             return rows, lengths
         done = 0
         for begin, end, _, part in self.parts():
@@ -132,7 +132,7 @@ def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
     missing = len(column.levels) if where.missing_passes else -1
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
-        compiled.loops().in_range(
+        compiled.filters().in_range(
             column.ranks[cells.rows], cells.starts, cells.lengths, cells.offsets, first, last, missing, mask
         )
         return mask
@@ -162,7 +162,7 @@ def _having(where: TermClause, cells: Cells, segment: Segment, own: TermSets) ->
         missing = lengths > 0
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
-        compiled.loops().having(
+        compiled.filters().having(
             cells.rows, cells.starts, cells.lengths, cells.offsets,
             offsets[:0] if column.is_single else offsets, codes, len(column.terms),
             asked.offsets, asked.values, of_entry, needed, missing, mask,
