@@ -59,7 +59,7 @@ class ByLoops:
             _fixed(coarse.rows.view(np.float32).reshape(-1)),
             coarse.widest,
             coarse.longest,
-            _fixed(segment.host.vectors),
+            _fixed(segment.host.vectors.reshape(-1)),
             _fixed(prior),
             float(np.abs(prior).max(initial=0)),
             _fixed(self.task.order.ranks),

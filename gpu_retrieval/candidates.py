@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.cells import Cells, passing
+from gpu_retrieval.cells import Cells, passing, picked
 from gpu_retrieval.columns import TermColumn, lower_bound
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import Segment
@@ -116,17 +116,8 @@ class Drawing:
         drawn = of_group - of_group[0]
         queries = groups.order[groups.starts[batch.first : batch.last]]
         cells = Cells.of(rows, begins[drawn], lengths[drawn], queries)
-        if groups.kept is None and self.task.alive is None and lengths.sum() == len(rows):
-            return rows, cells.starts, cells.lengths
-        if groups.kept is None:
-            mask = np.ones(len(cells), dtype=bool)
-        else:
-            mask = passing(groups.kept, cells, segment, groups.sets)
-        if self.task.alive is not None:
-            for begin, end, _, part in cells.parts():
-                mask[begin:end] &= self.task.alive[base + part]
-        rows, lengths = cells.picked(mask)
-        return rows, np.cumsum(lengths) - lengths, lengths
+        alive = None if self.task.alive is None else self.task.alive[base : base + len(segment)]
+        return picked(groups.kept, alive, cells, segment, groups.sets)
 
     def _drawn(self, batch: Batch, of_group: np.ndarray, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of each set of terms that the batch draws from, where each set's begin, and how many."""

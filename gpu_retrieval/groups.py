@@ -92,7 +92,7 @@ def group_queries(
     sets = {id(clause.rows): TermSets(*clause.rows.distinct()) for clause in _term_clauses(parts)}
     n_rows = max(1, sum(len(segment) for segment in segments))
     counts = np.full((len(parts), n_queries), NO_DRIVER)
-    shares = np.ones(len(parts))
+    shares, in_runs = np.ones(len(parts)), np.zeros(len(parts), dtype=bool)
     for number, part in enumerate(parts):
         if isinstance(part, (AnyOf, AllIn, NoneOf)):
             own = sets[id(part.rows)]
@@ -103,9 +103,14 @@ def group_queries(
             if drive and not isinstance(part, NoneOf) and not part.missing_passes:
                 drives = bound if isinstance(part, AnyOf) else bound & (lengths > 0)
                 counts[number, drives] = of_query[drives]
+                in_runs[number] = all(segment.host.terms[part.field].in_runs for segment in segments)
     fewest = counts.min(axis=0, initial=NO_DRIVER)
     driven = fewest < NO_DRIVER
-    by_query = np.where(driven, counts.argmin(axis=0), UNDRIVEN) if parts else np.full(n_queries, UNDRIVEN)
+    by_query = np.full(n_queries, UNDRIVEN)
+    if parts:
+        # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
+        by_query = np.where(driven, (counts // np.where(in_runs, 2, 1)[:, None]).argmin(axis=0), UNDRIVEN)
+        fewest = counts[by_query, np.arange(n_queries)]
     return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k).groups()
 
 

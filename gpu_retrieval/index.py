@@ -317,7 +317,11 @@ class TermKnnIndex:
         ]
         while len(held) > 1 and 2 * len(held[-1][0]) >= len(held[-2][0]):
             (before, alive_before), (last, alive_last) = held[-2:]
-            held[-2:] = [(before.joined(last), np.concatenate([alive_before, alive_last]))]
+            joined = before.joined(last)
+            # Joining sorts anew: only the order in which jobs were given stays.
+            alive = np.empty(len(joined), dtype=bool)
+            alive[joined.given] = np.concatenate([alive_before[before.given], alive_last[last.given]])
+            held[-2:] = [(joined, alive)]
         unchanged = {id(segment.host): segment for segment in self._segments}
         if [id(segment) for segment, _ in held] == list(unchanged):
             return

@@ -39,7 +39,7 @@ _inline: Any = njit(**_INNER, forceinline=True)
 
 
 class Jobs(NamedTuple):
-    """A segment: the rows of its `quantize.Coarse`, flat, as int32 and as float32, and float32 `vectors` (n, d).
+    """A segment: the rows of its `quantize.Coarse`, flat, as int32 and as float32, and float32 `vectors`, flat.
 
     `widest` and `longest` are over all rows. `priors` (rows,) float32, empty without; `ranks` (rows,) uint32 of
     the ids; both of all segments, this one's from `base`.
@@ -137,8 +137,8 @@ def _make_scratch(n_queries, d, k, cap, n_ranges):
         np.zeros(lanes, np.float64),
         np.zeros(lanes, np.bool_),
         np.zeros(lanes, np.float32),
-        np.zeros((n_ranges, lanes), np.int32),
-        np.zeros((n_ranges, lanes), np.int32),
+        np.zeros(n_ranges * lanes, np.int32),
+        np.zeros(n_ranges * lanes, np.int32),
         np.zeros(lanes, np.int32),
         np.zeros(BLOCK * LANES, np.int32),
         np.zeros(BLOCK, np.uint64),
@@ -155,32 +155,30 @@ def _make_scratch(n_queries, d, k, cap, n_ranges):
 
 
 @_inline
-def _products64(query, at, flat, start):
+def _products64(query, at, vectors, start):
     """Two of the eight registers of products of 64 components, the 32 components apart that are added first."""
-    near = simd.times(simd.load(query, at), simd.load_wide(flat, start + at))
-    return simd.plus(near, simd.times(simd.load(query, at + 32), simd.load_wide(flat, start + at + 32)))
+    near = simd.times(simd.load(query, at), simd.load_wide(vectors, start + at))
+    return simd.plus(near, simd.times(simd.load(query, at + 32), simd.load_wide(vectors, start + at + 32)))
 
 
 @_inline
-def final_score(query, vectors, row, prior, products):
+def final_score(query, vectors, left, row, prior, products):
     """The float32 score that is returned, summed as `scan.final_score_bits` sums; -0.0 is 0.0.
 
     `query` float64 and `products` have 8 places more than a vector has components.
     """
-    left = vectors.shape[1]
-    flat = vectors.reshape(-1)
     start = row * left
     if left == 64:
         # The same additions without a way through memory.
-        even = simd.plus(_products64(query, 0, flat, start), _products64(query, 16, flat, start))
-        odd = simd.plus(_products64(query, 8, flat, start), _products64(query, 24, flat, start))
+        even = simd.plus(_products64(query, 0, vectors, start), _products64(query, 16, vectors, start))
+        odd = simd.plus(_products64(query, 8, vectors, start), _products64(query, 24, vectors, start))
         total = simd.plus(even, odd)
         return np.float32(simd.fold(total) + prior) + np.float32(0)
     whole = left // 8 * 8
     for j in range(0, whole, 8):
-        simd.store(products, j, simd.times(simd.load(query, j), simd.load_wide(flat, start + j)))
+        simd.store(products, j, simd.times(simd.load(query, j), simd.load_wide(vectors, start + j)))
     for j in range(whole, left):
-        products[j] = query[j] * np.float64(flat[start + j])
+        products[j] = query[j] * np.float64(vectors[start + j])
     while left >= 16 and left % 16 == 0:
         left //= 2
         for j in range(0, left, 8):
@@ -261,7 +259,8 @@ def _take_queries(jobs, work, best, q0, n, s):
         if s.safe[q]:
             s.limits[q] = _settled_limit(best.keys[q0 + q], best.n_keys[q0 + q], unit, s.slack[q], s.bits)
         for r in range(len(work.low)):
-            s.low[r, q], s.high[r, q] = work.low[r, q0 + q], work.high[r, q0 + q]
+            at = r * len(s.limits) + q
+            s.low[at], s.high[at] = work.low[r, q0 + q], work.high[r, q0 + q]
 
 
 @_inline
@@ -382,7 +381,6 @@ def _least(keys, size, best, kept):
 def _settle(jobs, query, best, n_best, held, s):
     """Scores `held` rows for good and merges them into the sorted keys of `best`; how many there are now."""
     d, k = len(query), len(best)
-    vectors = jobs.vectors.reshape(-1)
     bits = s.bits.view(np.uint32)
     for j in range(d):
         s.wide[j] = query[j]
@@ -392,10 +390,10 @@ def _settle(jobs, query, best, n_best, held, s):
     for i in range(len(held)):
         if i + 4 < len(held):
             for j in range(0, d, LINE):
-                simd.prefetch(vectors, np.int64(held[i + 4]) * d + j)
+                simd.prefetch(jobs.vectors, np.int64(held[i + 4]) * d + j)
         row = np.int64(held[i])
         prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
-        s.bits[0] = final_score(s.wide, jobs.vectors, row, prior, s.products)
+        s.bits[0] = final_score(s.wide, jobs.vectors, d, row, prior, s.products)
         key = _key(bits[0], jobs.ranks[jobs.base + row])
         s.pool[size] = key
         size += key < last
@@ -428,9 +426,9 @@ def _in_reach(jobs, work, s, start, n, lane0, bound):
     """
     errors, units, limits = simd.load(s.errors, lane0), simd.load(s.units, lane0), simd.load(s.limits, lane0)
     counts = simd.load(s.counts, lane0)
-    low, high, n_found, scales = s.low.reshape(-1), s.high.reshape(-1), 0, jobs.scales
+    low, high, n_found, scales = s.low, s.high, 0, jobs.scales
     words = (work.queries.shape[1] + 3) // 4
-    has_prior, n_ranges, width = len(jobs.priors) > 0, len(work.numbers), s.low.shape[1]
+    has_prior, n_ranges, width = len(jobs.priors) > 0, len(work.numbers), len(s.limits)
     for i in range(n):
         row = np.int64(work.rows[start + i])
         at = row * (words + 2) + words
