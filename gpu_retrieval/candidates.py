@@ -109,7 +109,7 @@ class Drawing:
         return Candidates(cells, sizes, self._without_excluded(mask, cells, base))
 
     def _shared_rows(self, batch: Batch, segment: Segment, base: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, ascending, alive and passing what the group shares; where each group's begin, and how many."""
+        """Rows, alive and passing what the group shares; where each group's begin, and how many."""
         groups = self.groups
         of_group = groups.drawn_by[batch.first : batch.last]
         rows, begins, lengths = self._drawn(batch, of_group, segment)
@@ -131,7 +131,9 @@ class Drawing:
         if batch.high is not None:
             starts = lower_bound(column.rows, starts, ends, low)
             ends = lower_bound(column.rows, starts, ends, high)
-        return _draw(column, starts, ends, asked.offsets, low, high)
+        # Exclusions are looked up in ascending rows; nothing else minds their order.
+        as_found = self.excluded is None and column.is_single
+        return _draw(column, starts, ends, asked.offsets, low, high, as_found=as_found)
 
     def _without_excluded(self, mask: np.ndarray | None, cells: Cells, base: int) -> np.ndarray | None:
         if self.excluded is None or len(cells) == 0:
@@ -155,14 +157,24 @@ class Drawing:
 
 
 def _draw(
-    column: TermColumn, starts: np.ndarray, ends: np.ndarray, of_set: np.ndarray, low: int, high: int
+    column: TermColumn,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    of_set: np.ndarray,
+    low: int,
+    high: int,
+    *,
+    as_found: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of each set's spans of postings, ascending, each once; where each set's begin, and how many."""
+    """Rows of each set's spans of postings, each once, ascending unless they may lie `as_found`.
+
+    Also where each set's begin, and how many.
+    """
     before = np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.int64)
     offsets = before[of_set]
     if compiled.AVAILABLE:
         rows, counts = np.empty(offsets[-1], dtype=np.int32), np.empty(len(of_set) - 1, dtype=np.int64)
-        compiled.filters().draw(column.rows, starts, ends, of_set, offsets, low, high, rows, counts)
+        compiled.filters().draw(column.rows, starts, ends, of_set, offsets, low, high, as_found, rows, counts)
         return rows, offsets[:-1], counts
     places = np.repeat(starts - before[:-1], ends - starts) + np.arange(before[-1])
     keys = np.repeat(np.arange(len(of_set) - 1) << 32, np.diff(offsets)) | column.rows[places]

@@ -28,7 +28,7 @@ class Cells:
 
     What lies between spans is no row.
 
-    `rows` int32 ascending within a span, `starts` and `lengths` int64, `offsets` (entries + 1,) int64 where
+    `rows` int32, `starts` and `lengths` int64, `offsets` (entries + 1,) int64 where
     each entry's cells lie in the flat answer.
     """
 

@@ -93,8 +93,11 @@ def keep(
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def draw(postings, starts, ends, of_set, offsets, low, high, rows, counts):
-    """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, ascending, each once; how many."""
+def draw(postings, starts, ends, of_set, offsets, low, high, as_found, rows, counts):
+    """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, each once, ascending or `as_found`; how many.
+
+    `as_found` is for postings that no two terms share.
+    """
     for s in prange(len(counts)):
         n, total, last = offsets[s], offsets[s + 1] - offsets[s], -1
         for span in range(of_set[s], of_set[s + 1]):
@@ -103,7 +106,7 @@ def draw(postings, starts, ends, of_set, offsets, low, high, rows, counts):
                 last = postings[ends[span] - 1]
                 if not in_order:
                     last = high
-        if last < high:
+        if as_found or last < high:
             for span in range(of_set[s], of_set[s + 1]):
                 for i in range(starts[span], ends[span]):
                     rows[n] = postings[i]
