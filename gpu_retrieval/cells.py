@@ -174,14 +174,7 @@ def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
         compiled.filters().in_range(
-            column.ranks.take(cells.rows, mode="clip"),
-            cells.starts,
-            cells.lengths,
-            cells.offsets,
-            first,
-            last,
-            missing,
-            mask,
+            column.ranks, cells.rows, cells.starts, cells.lengths, cells.offsets, first, last, missing, mask
         )
         return mask
     for begin, end, entries, rows in cells.parts():

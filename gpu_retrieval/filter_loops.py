@@ -10,14 +10,15 @@ from numba import njit, prange
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def in_range(ranks, starts, lengths, offsets, first, last, missing, mask):
+def in_range(ranks, rows, starts, lengths, offsets, first, last, missing, mask):
     """`mask` of cells whose rank lies in the entry's range or stands for missing."""
     for e in prange(len(starts)):
-        held = ranks[starts[e] : starts[e] + lengths[e]]
+        held = rows[starts[e] : starts[e] + lengths[e]]
         out = mask[offsets[e] : offsets[e + 1]]
         low, high = first[e], last[e]
         for i in range(len(held)):
-            out[i] = ((held[i] >= low) & (held[i] <= high)) | (held[i] == missing)
+            rank = ranks[held[i]]
+            out[i] = ((rank >= low) & (rank <= high)) | (rank == missing)
 
 
 @njit(nogil=True, cache=True)

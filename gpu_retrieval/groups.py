@@ -20,10 +20,14 @@ from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
 NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
-# A posting drawn, a candidate's vector gathered, terms looked up and a range compared for one pair.
-DRAW_NS, GATHER_NS, CHECK_NS, RANGE_NS = 3.0, 40.0, 3.0, 0.7
-# A query's share of a group's overhead: its k best scored again, sorted and written.
-GROUP_NS, RESULT_NS = 2_000.0, 60.0
+# For a group: a posting drawn (most are drawn for several groups), kept by a clause, a candidate's codes brought in.
+DRAW_NS, KEEP_NS, GATHER_NS = 0.3, 1.5, 15.0
+# For a pair: terms looked up, a range compared.
+CHECK_NS, RANGE_NS = 4.0, 0.1
+# A group's overhead; and of a query, for each of its k best: scored again, sorted and written.
+GROUP_NS, RESULT_NS = 2_000.0, 80.0
+# Queries that are scored together, in the lanes of a register.
+TOGETHER = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,16 +184,18 @@ class _Grouping:
     def _cost(self, group: np.ndarray, adopted: Sequence[int]) -> float:
         _, first, sizes = np.unique(group, return_index=True, return_counts=True)
         drawn = self.n_drawn[first].astype(np.float64)
-        share, check_ns = np.ones(len(first)), np.zeros(len(first))
+        share, keep_ns, check_ns = np.ones(len(first)), np.zeros(len(first)), np.zeros(len(first))
         for number, part in enumerate(self.parts):
             apart = self.by_query[first] != number
             if number in adopted:
                 share[apart] *= self.shares[number]
+                keep_ns[apart] += KEEP_NS
             else:
                 check_ns[apart] += RANGE_NS if isinstance(part, Between) else CHECK_NS
-        per_group = GROUP_NS + drawn * (DRAW_NS + CHECK_NS * len(adopted) + GATHER_NS * share)
-        per_query = self.result_ns + drawn * share * (self.cell_ns + check_ns)
-        return float((per_group + per_query * sizes).sum())
+        per_group = GROUP_NS + drawn * (DRAW_NS + keep_ns + GATHER_NS * share)
+        lanes = -(-sizes // TOGETHER) * TOGETHER
+        per_query = self.result_ns + drawn * share * check_ns
+        return float((per_group + drawn * share * self.cell_ns * lanes + per_query * sizes).sum())
 
     def _conjunction(self, numbers: list[int]) -> Clause | None:
         """These parts, without the AnyOf that a query is drawn from, which its jobs pass by origin."""
@@ -234,7 +240,7 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 def pair_ns(d: int) -> float:
     """What one pair costs: its product, and its part in the selection."""
-    return 0.06 * d + 3.0
+    return 0.004 * d + 0.2
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:
