@@ -17,6 +17,8 @@ MOST_QUERIES, FEWEST_QUERIES = 64, 4
 # Ranges that the loops check themselves.
 MOST_RANGES = 4
 ANY_RANK = np.iinfo(np.int32).max
+# Sums of int8 products stay within int32.
+MOST_COMPONENTS = 1 << 15
 
 
 def can_loop(task: SearchTask) -> bool:
@@ -27,6 +29,8 @@ def can_loop(task: SearchTask) -> bool:
 def _piece_queries(task: SearchTask) -> int:
     """Queries that the loops take at once, for their threads' scratch to fit a quarter of the budget."""
     loops = compiled.scoring()
+    if task.queries.shape[1] > MOST_COMPONENTS:
+        return 0
     k, d = min(task.k, max(1, task.n_alive)), task.queries.shape[1]
     for queries in (MOST_QUERIES, MOST_QUERIES // 2, MOST_QUERIES // 4, MOST_QUERIES // 8, FEWEST_QUERIES):
         if loops.scratch_bytes(queries, d, k, MOST_RANGES) * loops.n_threads() <= task.memory_budget // 4:
@@ -40,7 +44,7 @@ class ByLoops:
     def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int) -> None:
         self.task, self.groups, self.start = task, groups, start
         self.loops = compiled.scoring()
-        self.ranges = _ranges(groups.left) if task.exclude is None else []
+        self.ranges = _ranges(task, groups.left)
         self.drawing = Drawing(task, groups, checks=not self.ranges)
         self.k = min(task.k, task.n_alive)
         self.most = _piece_queries(task)
@@ -112,11 +116,18 @@ class ByLoops:
         self.loops.decode(self.best, self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
 
 
-def _ranges(left: Clause | None) -> list[Between]:
-    """The ranges that `left` consists of, which the loops check beside the scores; none where it has other parts."""
+def _ranges(task: SearchTask, left: Clause | None) -> list[Between]:
+    """The ranges that `left` consists of, which the loops check beside the scores.
+
+    None where it has other parts, and where ids are excluded: there a mask has to be made in any case.
+    """
+    if task.exclude is not None:
+        return []
     parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
     ranges = [part for part in parts if isinstance(part, Between) and not part.missing_passes]
-    return ranges if len(ranges) == len(parts) <= MOST_RANGES else []
+    # Their ranks are laid side by side.
+    fits = 4 * len(ranges) * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
+    return ranges if len(ranges) == len(parts) <= MOST_RANGES and fits else []
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:
