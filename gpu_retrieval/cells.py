@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.clauses import AllIn, AllOf, Between, Clause, NoneOf, OneOf, TermClause
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, TermClause
 from gpu_retrieval.groups import TermSets
 from gpu_retrieval.segments import Segment
 
@@ -26,7 +26,9 @@ NEVER = np.iinfo(np.int32).max
 class Cells:
     """Entry e covers `rows[starts[e]:starts[e] + lengths[e]]`; `queries[e]` asks. Spans may be shared.
 
-    `rows` int32 ascending within a span, `starts` and `lengths` int64, `offsets` (entries + 1,) int64 where
+    What lies between spans is no row.
+
+    `rows` int32, `starts` and `lengths` int64, `offsets` (entries + 1,) int64 where
     each entry's cells lie in the flat answer.
     """
 
@@ -53,7 +55,7 @@ class Cells:
         """(entries,) int64: cells of each entry that are True."""
         counts = np.empty(len(self.lengths), dtype=np.int64)
         if compiled.AVAILABLE:
-            compiled.loops().row_counts(mask, self.offsets, counts)
+            compiled.filters().row_counts(mask, self.offsets, counts)
         else:
             for entry in range(len(counts)):
                 counts[entry] = np.count_nonzero(mask[self.offsets[entry] : self.offsets[entry + 1]])
@@ -65,7 +67,7 @@ class Cells:
         rows = np.empty(lengths.sum(), dtype=np.int32)
         if compiled.AVAILABLE:
             before = np.cumsum(lengths) - lengths
-            compiled.loops().pick(self.rows, self.starts, self.lengths, self.offsets, mask, before, rows)
+            compiled.filters().pick(self.rows, self.starts, self.lengths, self.offsets, mask, before, rows)
             return rows, lengths
         done = 0
         for begin, end, _, part in self.parts():
@@ -92,6 +94,45 @@ def passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermS
     if not binding.all():
         mask |= cells.per_cell(~binding)
     return mask
+
+
+def picked(
+    where: Clause | None, alive: np.ndarray | None, cells: Cells, segment: Segment, sets: dict[int, TermSets]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the cells that pass `where` and are `alive` (n,); where each entry's begin, and how many they are."""
+    if where is None and alive is None and cells.lengths.sum() == len(cells.rows):
+        return cells.rows, cells.starts, cells.lengths
+    own = None if alive is not None else _one_table(where, cells, segment)
+    if own is not None:
+        column, asked = segment.terms[own.field], sets[id(own.rows)]
+        codes = column.codes(asked.sets)
+        rows, lengths = np.empty(len(cells), dtype=np.int32), np.empty(len(cells.lengths), dtype=np.int64)
+        compiled.filters().keep(
+            cells.rows, cells.starts, cells.lengths, cells.offsets, column.forward[1], len(column.terms),
+            codes.offsets, codes.values, asked.of_query[cells.queries], rows, lengths,
+        )  # fmt: skip
+        return rows, cells.offsets[:-1], lengths
+    mask = np.ones(len(cells), dtype=bool) if where is None else passing(where, cells, segment, sets)
+    if alive is not None:
+        for begin, end, _, part in cells.parts():
+            mask[begin:end] &= alive[part]
+    rows, lengths = cells.picked(mask)
+    return rows, np.cumsum(lengths) - lengths, lengths
+
+
+def _one_table(where: Clause | None, cells: Cells, segment: Segment) -> AnyOf | None:
+    """The AnyOf that alone binds these entries, all of them, on a field of one term a row; None in other cases."""
+    if not compiled.AVAILABLE or where is None:
+        return None
+    parts = where.clauses if isinstance(where, AllOf) and where.applies is None else (where,)
+    binding = [part for part in parts if _binding(part, cells).any()]
+    if len(binding) != 1 or not _binding(binding[0], cells).all():
+        return None
+    part = binding[0]
+    if not isinstance(part, AnyOf) or part.missing_passes or not segment.terms[part.field].is_single:
+        return None
+    # A table of all terms an entry has to be worth its making.
+    return part if len(segment.terms[part.field].terms) * len(cells.lengths) <= 8 * len(cells) else None
 
 
 def _passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermSets]) -> np.ndarray:
@@ -132,8 +173,8 @@ def _in_range(where: Between, cells: Cells, segment: Segment) -> np.ndarray:
     missing = len(column.levels) if where.missing_passes else -1
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
-        compiled.loops().in_range(
-            column.ranks[cells.rows], cells.starts, cells.lengths, cells.offsets, first, last, missing, mask
+        compiled.filters().in_range(
+            column.ranks, cells.rows, cells.starts, cells.lengths, cells.offsets, first, last, missing, mask
         )
         return mask
     for begin, end, entries, rows in cells.parts():
@@ -162,7 +203,7 @@ def _having(where: TermClause, cells: Cells, segment: Segment, own: TermSets) ->
         missing = lengths > 0
     mask = np.empty(len(cells), dtype=bool)
     if compiled.AVAILABLE:
-        compiled.loops().having(
+        compiled.filters().having(
             cells.rows, cells.starts, cells.lengths, cells.offsets,
             offsets[:0] if column.is_single else offsets, codes, len(column.terms),
             asked.offsets, asked.values, of_entry, needed, missing, mask,

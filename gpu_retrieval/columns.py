@@ -86,6 +86,25 @@ class TermColumn:
         """Each row carries exactly one term."""
         return len(self.rows) == len(self.missing) and not self.missing.any()
 
+    @cached_property
+    def in_runs(self) -> bool:
+        """Rows that carry a term are neighbours, nearly all of them."""
+        return bool(np.count_nonzero(self.rows[1:] != self.rows[:-1] + 1) < len(self.rows) // 8)
+
+    @property
+    def code_of_row(self) -> np.ndarray:
+        """(n,) int32: the place in `terms` of each row's one term; of a single column only."""
+        codes = np.empty(len(self.rows), dtype=np.int32)
+        codes[self.rows] = np.repeat(np.arange(len(self.terms), dtype=np.int32), np.diff(self.starts))
+        return codes
+
+    def moved(self, place: np.ndarray) -> TermColumn:
+        """The column with row i as row `place[i]`."""
+        missing = np.empty_like(self.missing)
+        missing[place] = self.missing
+        keys = np.repeat(self.terms.astype(np.int64) << 32, np.diff(self.starts)) | place[self.rows]
+        return self._from_keys(keys, missing)
+
     def codes(self, sets: Ragged) -> Ragged:
         """Rows of terms as places in `terms`, still ascending; without those that nobody has."""
         at = np.searchsorted(self.terms, sets.values)

@@ -1,20 +1,21 @@
 """Whether the compiled loops can be had, and the loops themselves, loaded when first asked for.
 
-Numba is optional and slow to import, so that neither an index without it nor one that is only scanned pays
-for it.
+Numba is optional and slow to import, so that an index without it pays nothing for it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from types import ModuleType
 
 AVAILABLE = importlib.util.find_spec("numba") is not None
-# Candidates a block, whose vectors (64 × 128 × 4 bytes) stay in the first cache; queries that share it.
-BLOCK = 128
-QUERIES = 64
 
 
-def loops() -> Any:
-    """The module of compiled loops; ImportError where Numba is missing."""
-    return importlib.import_module("gpu_retrieval.loops")
+def filters() -> ModuleType:
+    """Loops that draw rows and check clauses; ImportError where Numba is missing."""
+    return importlib.import_module("gpu_retrieval.filter_loops")
+
+
+def scoring() -> ModuleType:
+    """Loops that score candidates; ImportError where Numba is missing."""
+    return importlib.import_module("gpu_retrieval.score_loops")

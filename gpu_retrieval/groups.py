@@ -19,11 +19,15 @@ from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, No
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
-NO_DRIVER = np.iinfo(np.int64).max
-# A posting drawn, a candidate's vector gathered, terms looked up and a range compared for one pair.
-DRAW_NS, GATHER_NS, CHECK_NS, RANGE_NS = 3.0, 40.0, 3.0, 0.7
-# A query's share of a group's overhead: its k best scored again, sorted and written.
-GROUP_NS, RESULT_NS = 2_000.0, 60.0
+NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
+# For a group: a posting drawn (most are drawn for several groups), kept by a clause, a candidate's codes brought in.
+DRAW_NS, KEEP_NS, GATHER_NS = 0.3, 1.5, 15.0
+# For a pair: terms looked up, a range compared.
+CHECK_NS, RANGE_NS = 4.0, 0.1
+# A group's overhead; and of a query, for each of its k best: scored again, sorted and written.
+GROUP_NS, RESULT_NS = 2_000.0, 80.0
+# Queries that are scored together, in the lanes of a register.
+TOGETHER = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +50,18 @@ class TermSets:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """`order[starts[g]:starts[g + 1]]` are the queries of group g; `rest` are those that nothing drives.
+    """`order[starts[g]:starts[g + 1]]` are the queries of group g; the first `n_undriven` queries draw every job.
 
-    `driver` (groups,) is the number in `drivers` of the clause drawn from, ascending; group g draws from the
-    postings of `drawn.row(drawn_by[g])`, `n_drawn[g]` in all; `drawn_by` ascends. `kept` is checked once a
-    group, `left` once a query, both None where there is nothing to check. `sets` holds the different rows of
-    each term clause by the identity of its rows. `cost_ns` is the estimate for all groups.
+    `driver` (groups,) is the number in `drivers` of the clause drawn from, None for every job, ascending; group g
+    draws from the postings of `drawn.row(drawn_by[g])`, `n_drawn[g]` in all; `drawn_by` ascends. `kept` is checked
+    once a group, `left` once a query, both None where there is nothing to check. `sets` holds the different rows
+    of each term clause by the identity of its rows. `cost_ns` is the estimate for all groups.
     """
 
     order: np.ndarray
     starts: np.ndarray
-    rest: np.ndarray
-    drivers: list[AnyOf | AllIn]
+    n_undriven: int
+    drivers: list[AnyOf | AllIn | None]
     driver: np.ndarray
     drawn: Ragged
     drawn_by: np.ndarray
@@ -80,8 +84,10 @@ def term_counts(field: str, values: np.ndarray, segments: list[DeviceSegment]) -
     return counts
 
 
-def group_queries(where: Clause | None, n_queries: int, segments: list[DeviceSegment], d: int, k: int) -> Groups:
-    """The queries in groups, by counts alone: no job is touched.
+def group_queries(
+    where: Clause | None, n_queries: int, segments: list[DeviceSegment], d: int, k: int, *, drive: bool = True
+) -> Groups:
+    """The queries in groups, by counts alone: no job is touched. Without `drive` all of them draw every job.
 
     Takes some hundred bytes a query and clause, beside `memory_budget`: a batch too large for that is the
     caller's to cut.
@@ -90,7 +96,7 @@ def group_queries(where: Clause | None, n_queries: int, segments: list[DeviceSeg
     sets = {id(clause.rows): TermSets(*clause.rows.distinct()) for clause in _term_clauses(parts)}
     n_rows = max(1, sum(len(segment) for segment in segments))
     counts = np.full((len(parts), n_queries), NO_DRIVER)
-    shares = np.ones(len(parts))
+    shares, in_runs = np.ones(len(parts)), np.zeros(len(parts), dtype=bool)
     for number, part in enumerate(parts):
         if isinstance(part, (AnyOf, AllIn, NoneOf)):
             own = sets[id(part.rows)]
@@ -98,15 +104,18 @@ def group_queries(where: Clause | None, n_queries: int, segments: list[DeviceSeg
             lengths = np.diff(own.sets.offsets)[own.of_query]
             bound = _applies(part, n_queries)
             shares[number] = 1 - bound.mean() * (1 - _share(part, of_query[bound] / n_rows)) if bound.any() else 1.0
-            if not isinstance(part, NoneOf) and not part.missing_passes:
+            if drive and not isinstance(part, NoneOf) and not part.missing_passes:
                 drives = bound if isinstance(part, AnyOf) else bound & (lengths > 0)
                 counts[number, drives] = of_query[drives]
+                in_runs[number] = all(segment.host.terms[part.field].in_runs for segment in segments)
     fewest = counts.min(axis=0, initial=NO_DRIVER)
-    driven = np.flatnonzero(fewest < NO_DRIVER)
-    by_query = counts.argmin(axis=0)[driven] if parts else np.empty(0, dtype=np.int64)
-    return _Grouping(parts, sets, shares, driven, by_query, fewest[driven], segments, d, k).groups(
-        np.flatnonzero(fewest == NO_DRIVER)
-    )
+    driven = fewest < NO_DRIVER
+    by_query = np.full(n_queries, UNDRIVEN)
+    if parts:
+        # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
+        by_query = np.where(driven, (counts // np.where(in_runs, 2, 1)[:, None]).argmin(axis=0), UNDRIVEN)
+        fewest = counts[by_query, np.arange(n_queries)]
+    return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k).groups()
 
 
 class _Grouping:
@@ -117,7 +126,6 @@ class _Grouping:
         parts: list[Clause],
         sets: dict[int, TermSets],
         shares: np.ndarray,
-        driven: np.ndarray,
         by_query: np.ndarray,
         n_drawn: np.ndarray,
         segments: list[DeviceSegment],
@@ -125,13 +133,13 @@ class _Grouping:
         k: int,
     ) -> None:
         self.parts, self.sets, self.shares, self.segments = parts, sets, shares, segments
-        self.driven, self.by_query, self.n_drawn = driven, by_query, n_drawn
+        self.by_query, self.n_drawn = by_query, n_drawn
         self.cell_ns = pair_ns(d)
         self.result_ns = RESULT_NS * k
         # Most significant, so that groups of one driver lie side by side.
-        self.group = by_query.astype(np.int64)
-        for number in np.unique(by_query):
-            of_query = sets[id(self._terms(number).rows)].of_query[driven]
+        self.group = by_query.astype(np.int64) - UNDRIVEN
+        for number in np.unique(by_query[by_query != UNDRIVEN]):
+            of_query = sets[id(self._terms(number).rows)].of_query
             self.group = _refined(self.group, np.where(by_query == number, of_query + 1, 0))
         self.drawn_by = self.group
         self.adopted: list[int] = []
@@ -141,14 +149,14 @@ class _Grouping:
         assert isinstance(part, (AnyOf, AllIn, NoneOf))
         return part
 
-    def groups(self, rest: np.ndarray) -> Groups:
+    def groups(self) -> Groups:
         """Groups split by every clause that is worth it, the most selective first."""
         cost = self._cost(self.group, self.adopted)
         candidates = [number for number, part in enumerate(self.parts) if isinstance(part, (AnyOf, AllIn, NoneOf))]
         for number in sorted(candidates, key=lambda number: self.shares[number]):
             part = self._terms(number)
-            bound = _applies(part, len(part.rows))[self.driven]
-            split = _refined(self.group, np.where(bound, self.sets[id(part.rows)].of_query[self.driven] + 1, 0))
+            bound = _applies(part, len(part.rows))
+            split = _refined(self.group, np.where(bound, self.sets[id(part.rows)].of_query + 1, 0))
             split_cost = self._cost(split, [*self.adopted, number])
             if split_cost < cost:
                 self.group, self.adopted, cost = split, [*self.adopted, number], split_cost
@@ -157,14 +165,14 @@ class _Grouping:
         first = order[starts]
         _, drawing, drawn_by = np.unique(self.drawn_by[first], return_index=True, return_inverse=True)
         numbers, driver = np.unique(self.by_query[first], return_inverse=True)
-        drivers = [self._terms(number) for number in numbers]
+        drivers = [None if number == UNDRIVEN else self._terms(number) for number in numbers]
         return Groups(
-            order=self.driven[order],
+            order=order,
             starts=np.append(starts, len(order)),
-            rest=rest,
+            n_undriven=int(np.count_nonzero(self.by_query == UNDRIVEN)),
             drivers=drivers,  # type: ignore[arg-type]
             driver=driver.reshape(-1),
-            drawn=self._drawn(drivers, driver.reshape(-1)[drawing], self.driven[first[drawing]]),
+            drawn=self._drawn(drivers, driver.reshape(-1)[drawing], first[drawing]),
             drawn_by=drawn_by.reshape(-1),
             n_drawn=self.n_drawn[first],
             kept=self._conjunction(self.adopted),
@@ -176,24 +184,26 @@ class _Grouping:
     def _cost(self, group: np.ndarray, adopted: Sequence[int]) -> float:
         _, first, sizes = np.unique(group, return_index=True, return_counts=True)
         drawn = self.n_drawn[first].astype(np.float64)
-        share, check_ns = np.ones(len(first)), np.zeros(len(first))
+        share, keep_ns, check_ns = np.ones(len(first)), np.zeros(len(first)), np.zeros(len(first))
         for number, part in enumerate(self.parts):
             apart = self.by_query[first] != number
             if number in adopted:
                 share[apart] *= self.shares[number]
+                keep_ns[apart] += KEEP_NS
             else:
                 check_ns[apart] += RANGE_NS if isinstance(part, Between) else CHECK_NS
-        per_group = GROUP_NS + drawn * (DRAW_NS + CHECK_NS * len(adopted) + GATHER_NS * share)
-        per_query = self.result_ns + drawn * share * (self.cell_ns + check_ns)
-        return float((per_group + per_query * sizes).sum())
+        per_group = GROUP_NS + drawn * (DRAW_NS + keep_ns + GATHER_NS * share)
+        lanes = -(-sizes // TOGETHER) * TOGETHER
+        per_query = self.result_ns + drawn * share * check_ns
+        return float((per_group + drawn * share * self.cell_ns * lanes + per_query * sizes).sum())
 
     def _conjunction(self, numbers: list[int]) -> Clause | None:
         """These parts, without the AnyOf that a query is drawn from, which its jobs pass by origin."""
         clauses: list[Clause] = []
         for number in numbers:
             part = self.parts[number]
-            drawn = self.driven[self.by_query == number]
-            if isinstance(part, AnyOf) and len(drawn):
+            drawn = self.by_query == number
+            if isinstance(part, AnyOf) and drawn.any():
                 applies = _applies(part, len(part.rows)).copy()
                 applies[drawn] = False
                 part = replace(part, applies=applies)
@@ -201,9 +211,12 @@ class _Grouping:
                 clauses.append(part)
         return AllOf(*clauses) if clauses else None
 
-    def _drawn(self, drivers: Sequence[TermClause], driver: np.ndarray, queries: np.ndarray) -> Ragged:
+    def _drawn(self, drivers: Sequence[TermClause | None], driver: np.ndarray, queries: np.ndarray) -> Ragged:
         rows = [Ragged.from_lists([])]
         for number, clause in enumerate(drivers):
+            if clause is None:
+                rows.append(Ragged(np.zeros(np.count_nonzero(driver == number) + 1, np.int64), np.empty(0, np.int32)))
+                continue
             own = self.sets[id(clause.rows)]
             asked = own.sets.take(own.of_query[queries[driver == number]])
             rows.append(_rarest(clause, asked, self.segments) if isinstance(clause, AllIn) else asked)
@@ -227,7 +240,7 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 def pair_ns(d: int) -> float:
     """What one pair costs: its product, and its part in the selection."""
-    return 0.06 * d + 3.0
+    return 0.004 * d + 0.2
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:

@@ -53,7 +53,8 @@ class TermKnnIndex:
         """An index over n jobs.
 
         `ids` (n,) int64, unique, 0 or more, in any order. `vectors` (n, d) float32, finite, C-contiguous;
-        they are kept, not copied, so leave them as they are while the index lives. `terms` a Ragged of n rows
+        they are kept or, where the index orders its rows by terms, copied: leave them as they are while the index
+        lives. `terms` a Ragged of n rows
         of int32 a field, terms 0 or more. `numbers` (n,) float64 (NaN is missing) or int64 (never missing) a
         number. `storage` is what is scanned ("float32", "float16", "int8"): it changes speed and memory,
         never the answer. `fingerprint` names the model that made the vectors. `device` is "auto", "cpu" or
@@ -78,9 +79,7 @@ class TermKnnIndex:
     @property
     def ids(self) -> np.ndarray:
         """(n,) int64 in the order in which the jobs were built and added: the order of `prior`."""
-        return np.concatenate(
-            [segment.host.ids[alive] for segment, alive in zip(self._segments, self._alive, strict=True)]
-        )
+        return np.concatenate([segment.host.ids for segment in self._segments])[self._rows_as_given()]
 
     @property
     def d(self) -> int:
@@ -265,13 +264,25 @@ class TermKnnIndex:
             order=self._id_order(),
             alive=None if alive.all() else alive,
             n_alive=len(self),
-            prior=_over_all_rows(prior, alive),
+            prior=None if prior is None else self._over_all_rows(prior),
             queries=queries,
             k=check_int("k", k, minimum=1),
             where=where,
             exclude=exclude,
             memory_budget=check_int("memory_budget", memory_budget, minimum=LEAST_BUDGET),
         )
+
+    def _rows_as_given(self) -> np.ndarray:
+        """(n,) int64: the row of each job that can be found, over all segments, in the order of `ids`."""
+        before = np.cumsum([0] + [len(segment) for segment in self._segments])
+        parts = zip(self._segments, self._alive, before[:-1], strict=True)
+        return np.concatenate([base + segment.host.given[alive[segment.host.given]] for segment, alive, base in parts])
+
+    def _over_all_rows(self, prior: np.ndarray) -> np.ndarray:
+        """The prior by rows, closed ones at 0."""
+        by_row = np.zeros(sum(len(segment) for segment in self._segments), dtype=np.float32)
+        by_row[self._rows_as_given()] = prior
+        return by_row
 
     def _check_fingerprint(self, fingerprint: str) -> None:
         if check_str("fingerprint", fingerprint) != self.fingerprint:
@@ -306,7 +317,11 @@ class TermKnnIndex:
         ]
         while len(held) > 1 and 2 * len(held[-1][0]) >= len(held[-2][0]):
             (before, alive_before), (last, alive_last) = held[-2:]
-            held[-2:] = [(before.joined(last), np.concatenate([alive_before, alive_last]))]
+            joined = before.joined(last)
+            # Joining sorts anew: only the order in which jobs were given stays.
+            alive = np.empty(len(joined), dtype=bool)
+            alive[joined.given] = np.concatenate([alive_before[before.given], alive_last[last.given]])
+            held[-2:] = [(joined, alive)]
         unchanged = {id(segment.host): segment for segment in self._segments}
         if [id(segment) for segment, _ in held] == list(unchanged):
             return
@@ -339,13 +354,15 @@ def _segment(
     for name, values in numbers.items():
         values = check_array(f"numbers[{name!r}]", values, ("float64", "int64"), (n,))
         number_columns[check_str("numbers", name)] = NumberColumn.from_values(values)
-    return Segment(
+    segment = Segment(
+        given=np.arange(n, dtype=np.int64),
         ids=ids.copy(),
         vectors=vectors,
         codes=encode(vectors, storage),
         terms=term_columns,
         numbers=number_columns,
     )
+    return segment.clustered()
 
 
 def _check_ids(ids: np.ndarray) -> None:
@@ -366,12 +383,3 @@ def _check_exclude(exclude: object, n_queries: int) -> None:
         raise TypeError(f"exclude: expected int64 ids, got {exclude.values.dtype}")
     if len(exclude) != n_queries:
         raise ValueError(f"exclude: expected {n_queries:,} rows, got {len(exclude):,}")
-
-
-def _over_all_rows(prior: np.ndarray | None, alive: np.ndarray) -> np.ndarray | None:
-    """The prior spread over all rows, closed ones at 0."""
-    if prior is None or alive.all():
-        return prior
-    spread = np.zeros(len(alive), dtype=np.float32)
-    spread[alive] = prior
-    return spread

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gpu_retrieval import compiled
-from gpu_retrieval.groups import Groups
-from gpu_retrieval.scan import scan
-from gpu_retrieval.shared import shared
+from gpu_retrieval.groups import CHECK_NS, Groups, pair_ns
+from gpu_retrieval.shared import scan, shared
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
 PLANS: dict[str, Callable[[SearchTask], Hits]] = {"scan": scan, "shared": shared}
-# A pair of the full scan, per component and beside it, on the same scale as the costs in `groups`.
-SCAN_NS_PER_COMPONENT, SCAN_NS = 0.012, 3.0
-# Without Numba a group is some dozen calls of NumPy, and a candidate's selection is a partition.
-UNCOMPILED_GROUP_NS, UNCOMPILED_FACTOR = 1_000_000.0, 6.0
+# Without Numba a group is some dozen calls of NumPy, and a candidate's selection is a partition; a pair of the
+# scan by arrays, per component and beside it.
+ARRAYS_GROUP_NS, ARRAYS_FACTOR = 1_000_000.0, 40.0
+ARRAYS_NS_PER_COMPONENT, ARRAYS_NS = 0.012, 3.0
 
 
 def choose_plan(plan: str, groups: Callable[[], Groups], n_rows: int, d: int, on_gpu: bool) -> tuple[str, str]:
@@ -34,18 +33,20 @@ def choose_plan(plan: str, groups: Callable[[], Groups], n_rows: int, d: int, on
     if on_gpu:
         return "scan", "on a GPU: candidates are drawn on the host, which a GPU does not wait for"
     found = groups()
-    n_driven, n_rest = len(found.order), len(found.rest)
-    if n_driven == 0:
+    n_queries = len(found.order)
+    if n_queries == found.n_undriven:
         return "scan", "no query has an AnyOf or AllIn to draw jobs from"
-    shared_ns = found.cost_ns
+    # What is not drawn by is checked for every pair of a scan.
+    shared_ns, scan_pair_ns = found.cost_ns, pair_ns(d) + CHECK_NS
     if not compiled.AVAILABLE:
-        shared_ns = UNCOMPILED_FACTOR * shared_ns + UNCOMPILED_GROUP_NS * len(found)
-    scan_ns = n_driven * n_rows * (SCAN_NS_PER_COMPONENT * d + SCAN_NS)
-    mean = float((found.n_drawn * (found.starts[1:] - found.starts[:-1])).sum()) / n_driven
+        shared_ns = ARRAYS_FACTOR * shared_ns + ARRAYS_GROUP_NS * len(found)
+        scan_pair_ns = ARRAYS_NS_PER_COMPONENT * d + ARRAYS_NS
+    scan_ns = n_queries * n_rows * scan_pair_ns
+    mean = float((found.n_drawn * (found.starts[1:] - found.starts[:-1])).sum()) / n_queries
     reason = (
-        f"{n_driven:,} queries in {len(found):,} groups draw {mean:,.1f} of {n_rows:,} jobs on average; "
-        f"estimated {shared_ns / n_driven / 1e3:,.1f} µs a query against {scan_ns / n_driven / 1e3:,.1f} by scan"
+        f"{n_queries:,} queries in {len(found):,} groups draw {mean:,.1f} of {n_rows:,} jobs on average; "
+        f"estimated {shared_ns / n_queries / 1e3:,.1f} µs a query against {scan_ns / n_queries / 1e3:,.1f} by scan"
     )
-    if n_rest:
-        reason += f"; {n_rest:,} queries that nothing drives are scanned either way"
+    if found.n_undriven:
+        reason += f"; {found.n_undriven:,} queries that nothing drives draw them all either way"
     return ("shared" if shared_ns < scan_ns else "scan"), reason

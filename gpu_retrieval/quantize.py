@@ -32,6 +32,30 @@ class Codes:
     residuals: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """int8 codes as the compiled loops read them: `rows` (n, words + 2) int32, four codes a word, each + 128.
+
+    The last two words of a row are the bits of float32: its scale, and a bound of its decoded length. `widest`
+    bounds every row's residual in units of its scale, `longest` the decoded lengths.
+    """
+
+    rows: np.ndarray
+    widest: float
+    longest: float
+
+    @classmethod
+    def of(cls, codes: Codes) -> Coarse:
+        """Of int8 codes."""
+        n, d = codes.values.shape
+        rows = np.zeros((n, (d + 3) // 4 + 2), dtype=np.int32)
+        np.bitwise_xor(codes.values.view(np.uint8), 128, out=rows.view(np.uint8)[:, :d])
+        lengths = np.nextafter(codes.norms + codes.residuals, np.float32(np.inf))
+        rows.view(np.float32)[:, -2], rows.view(np.float32)[:, -1] = codes.scale, lengths
+        widest = (codes.residuals.astype(np.float64) / codes.scale).max(initial=0)
+        return cls(rows, float(widest), float(lengths.max(initial=0)))
+
+
 def encode(vectors: np.ndarray, storage: str) -> Codes:
     """Codes of (n, d) float32 rows; each row is scaled by its own largest component."""
     n, d = vectors.shape

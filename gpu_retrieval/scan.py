@@ -1,4 +1,4 @@
-"""The plan "scan": every job against every query, with a mask.
+"""Every job against every query by arrays, with a mask: on a GPU, and where there are no compiled loops.
 
 Cut into tiles of queries × jobs. In a tile the clauses become a mask, one matrix product gives float32
 scores, and `score_error` bounds how far those are from the final ones: only jobs that may still reach the k
@@ -32,7 +32,7 @@ DIRECT_SHARE = 0.004
 SLACK = 32
 
 
-def scan(task: SearchTask) -> Hits:
+def scan_tiles(task: SearchTask) -> Hits:
     """The task's hits by full scan."""
     hits = Hits.none(len(task.queries), task.k)
     if task.n_alive == 0 or len(task.queries) == 0:

@@ -25,7 +25,7 @@ from gpu_retrieval.errors import IndexFileError
 from gpu_retrieval.quantize import Codes
 from gpu_retrieval.segments import Segment
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 HASH_BYTES = 1 << 22
 
@@ -80,6 +80,7 @@ def _array(arrays: dict[str, np.ndarray], number: int, name: str) -> np.ndarray:
 
 def _arrays(segment: Segment, alive: np.ndarray) -> dict[str, np.ndarray]:
     arrays = {
+        "given": segment.given,
         "ids": segment.ids,
         "alive": alive,
         "vectors": segment.vectors,
@@ -104,6 +105,7 @@ def _segment(manifest: dict[str, Any], array: Callable[[str], np.ndarray], folde
         vectors = array("vectors")
         values = vectors if manifest["storage"] == "float32" else array("codes")
         segment = Segment(
+            given=array("given"),
             ids=array("ids"),
             vectors=vectors,
             codes=Codes(values, array("scale"), array("norms"), array("residuals")),

@@ -73,8 +73,16 @@ class SearchTask:
     @cached_property
     def groups(self) -> Groups:
         """The queries by what their filters share."""
-        k = min(self.k, self.n_alive)
-        return group_queries(self.where, len(self.queries), self.segments, self.queries.shape[1], k)
+        return self._groups(drive=True)
+
+    @cached_property
+    def undriven(self) -> Groups:
+        """The same with every job drawn for every group."""
+        return self._groups(drive=False)
+
+    def _groups(self, *, drive: bool) -> Groups:
+        n_queries, d = self.queries.shape
+        return group_queries(self.where, n_queries, self.segments, d, min(self.k, self.n_alive), drive=drive)
 
     @cached_property
     def device_ranks(self) -> Array:

@@ -158,6 +158,9 @@ def make_world(rng: random.Random, n: int, d: int) -> World:
     if n and rng.random() < 0.3:
         vectors[:] = vectors[0]
     terms = {field: [_terms(rng) for _ in range(n)] for field in FIELDS}
+    if rng.random() < 0.5:
+        # A field of one term a job is what the index orders its rows by.
+        terms["title"] = [[rng.randint(0, 3)] for _ in range(n)]
     salary = [rng.choice([np.nan, np.inf, -np.inf, -1.5, 0.0, 1.0, 2.0, 2.5, 3.0]) for _ in range(n)]
     level = [rng.choice([-(2**63), 2**63 - 1, 2**53 + 1, 0, 1, 2, 3]) for _ in range(n)]
     numbers = {"salary_max": np.array(salary, np.float64), "level": np.array(level, np.int64)}

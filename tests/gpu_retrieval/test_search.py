@@ -17,6 +17,8 @@ from gpu_retrieval import (
     NoneOf,
     OneOf,
     Ragged,
+    by_arrays,
+    candidates,
     cells,
     merge_hits,
     scan,
@@ -84,10 +86,11 @@ def test_equals_the_oracle_under_any_tiles(
             )
 
         patch.setattr(scan, "tile", narrow)
-        patch.setattr(shared, "tile", narrow)
-        patch.setattr(shared, "BYTES_PER_ROW", BUDGET // 8 // most_cells)
-        patch.setattr(shared, "BYTES_PER_CELL", BUDGET // 8 // most_cells)
+        patch.setattr(by_arrays, "tile", narrow)
+        patch.setattr(candidates, "BYTES_PER_ROW", BUDGET // 8 // most_cells)
+        patch.setattr(candidates, "BYTES_PER_CELL", BUDGET // 8 // most_cells)
         patch.setattr(cells, "CELLS_AT_ONCE", most_cells)
+        patch.setattr(shared, "WORTH_LOADING", 0)
         assert_hits(ask.search(index, memory_budget=BUDGET), expected)
 
 

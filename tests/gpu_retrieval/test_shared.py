@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, Ragged, TermKnnIndex, compiled, shared
+from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, Ragged, TermKnnIndex, by_arrays, compiled, shared
 from gpu_retrieval.groups import group_queries
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
@@ -62,7 +62,7 @@ def filters(rng: np.random.Generator, n_queries: int):
 
 @pytest.mark.parametrize("name", list(filters(np.random.default_rng(0), 2)))
 @pytest.mark.parametrize(("k", "memory_budget"), [(3, 1 << 20), (40, 3 << 20), (40, 1 << 30), (9_000, 64 << 20)])
-def test_equals_the_scan(index, name, k, memory_budget):
+def test_equals_the_scan(index, monkeypatch, name, k, memory_budget):
     rng = np.random.default_rng(5)
     n_queries = 90
     queries = rng.standard_normal((n_queries, D), dtype=np.float32)
@@ -70,8 +70,14 @@ def test_equals_the_scan(index, name, k, memory_budget):
     exclude = [rng.choice(index.ids, 30).tolist() for _ in range(n_queries)] if k == 40 else None
     prior = rng.standard_normal(len(index), dtype=np.float32) if k == 3 else None
     ask = Ask(queries, k, filters(rng, n_queries)[name], exclude, prior)
-    expected = ask.search(index, plan="scan")
+    with pytest.MonkeyPatch.context() as patch:
+        # By arrays, which share no code with the loops.
+        patch.setattr(compiled, "AVAILABLE", False)
+        expected = ask.search(index, plan="scan")
     hits = ask.search(index, plan="shared", memory_budget=memory_budget)
+    assert_hits(hits, (expected.ids, expected.scores, expected.n_matches))
+    monkeypatch.setattr(shared, "WORTH_LOADING", 0)
+    hits = ask.search(index, plan="scan", memory_budget=memory_budget)
     assert_hits(hits, (expected.ids, expected.scores, expected.n_matches))
     assert hits.n_matches.max() > 0
 
@@ -127,7 +133,7 @@ def test_queries_that_ask_the_same_are_one_group():
     together = [set(part.tolist()) for part in np.split(groups.order, np.cumsum(sizes)[:-1])]
     assert {0, 1} in together
     assert sorted(groups.n_drawn.tolist()) in ([0, 20, 40], [0, 20, 20, 40])
-    assert len(groups.rest) == 0
+    assert groups.n_undriven == 0
 
 
 def test_the_plan_that_is_taken_and_why():
@@ -178,12 +184,49 @@ def test_a_budget_too_small_for_the_compiled_loop(monkeypatch):
     )  # fmt: skip
     ask = Ask(rng.standard_normal((3, 4), dtype=np.float32), 8_000, AnyOf("t", Ragged.from_lists([[1]] * 3)))
     taken = []
-    real = shared._ByArrays.take_in
-    monkeypatch.setattr(shared._ByArrays, "take_in", lambda *args: taken.append(1) or real(*args))
+    real = by_arrays.ByArrays.take_in
+    monkeypatch.setattr(by_arrays.ByArrays, "take_in", lambda *args: taken.append(1) or real(*args))
     small = ask.search(index, plan="shared", memory_budget=1 << 20)
     assert taken
     large = ask.search(index, plan="scan")
     assert_hits(small, (large.ids, large.scores, large.n_matches))
+
+
+@pytest.mark.parametrize("d", [1, 7, 63, 64, 65, 128])
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_loops_add_as_arrays_do(monkeypatch, d, storage):
+    """Final scores to the last bit, by registers and by memory, of components whose sum depends on its order."""
+    rng = np.random.default_rng(d)
+    n = 700
+    vectors = (rng.standard_normal((n, d)) * 10.0 ** rng.integers(-6, 6, (n, d))).astype(np.float32)
+    queries = (rng.standard_normal((20, d)) * 10.0 ** rng.integers(-6, 6, (20, d))).astype(np.float32)
+    terms = {"t": Ragged.from_lists(rng.integers(0, 3, (n, 1)))}
+    index = TermKnnIndex.build(rng.permutation(n), vectors, terms, storage=storage, device="cpu")
+    ask = Ask(queries, 50, AnyOf("t", Ragged.from_lists([[0, i % 3] for i in range(20)])))
+    hits = ask.search(index, plan="shared")
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    other = ask.search(index, plan="scan")
+    assert_hits(hits, (other.ids, other.scores, other.n_matches))
+
+
+def test_products_without_the_instruction():
+    """Machines without AVX-512 VNNI take another way to the same sums."""
+    from numba import njit
+
+    from gpu_retrieval import simd
+
+    @njit
+    def both(left, right, out):
+        start = simd.spread(np.int32(-7))
+        simd.store(out, 0, simd.dot4(start, simd.load(left, 0), simd.load(right, 0)))
+        simd.store(out, 16, simd.dot4_plain(start, simd.load(left, 0), simd.load(right, 0)))
+
+    rng = np.random.default_rng(1)
+    left, right = rng.integers(0, 256, 64).astype(np.uint8), rng.integers(-128, 128, 64).astype(np.int8)
+    out = np.zeros(32, dtype=np.int32)
+    both(left.view(np.int32), right.view(np.int32), out)
+    expected = (left.astype(np.int32) * right).reshape(16, 4).sum(axis=1) - 7
+    np.testing.assert_array_equal(out, np.tile(expected, 2))
 
 
 def test_works_where_numba_is_not_installed():

@@ -118,9 +118,9 @@ def test_a_short_or_missing_file_is_found(tmp_path, verify):
     [
         (None, "expected the manifest of a saved index, there is none"),
         ("{", "expected JSON"),
-        ("[]", "expected an index of format 1, got 'list'"),
-        ('{"format": 7}', "expected an index of format 1, got 7"),
-        ('{"format": 1}', "are missing"),
+        ("[]", "expected an index of format 2, got 'list'"),
+        ('{"format": 7}', "expected an index of format 2, got 7"),
+        ('{"format": 2}', "are missing"),
     ],
 )
 def test_a_broken_manifest_is_named(tmp_path, text, message):

@@ -10,14 +10,15 @@ from numba import njit, prange
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def in_range(ranks, starts, lengths, offsets, first, last, missing, mask):
+def in_range(ranks, rows, starts, lengths, offsets, first, last, missing, mask):
     """`mask` of cells whose rank lies in the entry's range or stands for missing."""
     for e in prange(len(starts)):
-        held = ranks[starts[e] : starts[e] + lengths[e]]
+        held = rows[starts[e] : starts[e] + lengths[e]]
         out = mask[offsets[e] : offsets[e + 1]]
         low, high = first[e], last[e]
         for i in range(len(held)):
-            out[i] = ((held[i] >= low) & (held[i] <= high)) | (held[i] == missing)
+            rank = ranks[held[i]]
+            out[i] = ((rank >= low) & (rank <= high)) | (rank == missing)
 
 
 @njit(nogil=True, cache=True)
@@ -76,14 +77,41 @@ def having(
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def draw(postings, starts, ends, of_set, offsets, low, high, rows, counts):
-    """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, ascending, each once; how many."""
+def keep(
+    rows, starts, lengths, offsets, codes, n_codes, set_offsets, values, of_entry, kept, n_kept
+):  # fmt: skip
+    """Rows of each entry whose one code is in the entry's set, into `kept[offsets[e]:]`; how many."""
+    for e in prange(len(starts)):
+        table = np.zeros(n_codes, dtype=np.uint8)
+        for v in range(set_offsets[of_entry[e]], set_offsets[of_entry[e] + 1]):
+            table[values[v]] = 1
+        start, begin, n = np.uint64(starts[e]), np.uint64(offsets[e]), np.uint64(0)
+        for i in range(lengths[e]):
+            row = rows[start + np.uint64(i)]
+            kept[begin + n] = row
+            n += np.uint64(table[np.uint64(codes[np.uint64(row)])])
+        n_kept[e] = n
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def draw(postings, starts, ends, of_set, offsets, low, high, as_found, rows, counts):
+    """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, each once, ascending or `as_found`; how many.
+
+    `as_found` is for postings that no two terms share.
+    """
     for s in prange(len(counts)):
-        n, total, spans = offsets[s], offsets[s + 1] - offsets[s], of_set[s + 1] - of_set[s]
-        if spans == 1:
-            first = starts[of_set[s]]
-            for i in range(total):
-                rows[n + i] = postings[first + i]
+        n, total, last = offsets[s], offsets[s + 1] - offsets[s], -1
+        for span in range(of_set[s], of_set[s + 1]):
+            if starts[span] < ends[span]:
+                in_order = postings[starts[span]] > last
+                last = postings[ends[span] - 1]
+                if not in_order:
+                    last = high
+        if as_found or last < high:
+            for span in range(of_set[s], of_set[s + 1]):
+                for i in range(starts[span], ends[span]):
+                    rows[n] = postings[i]
+                    n += 1
             counts[s] = total
         elif total * 64 < high - low:
             for span in range(of_set[s], of_set[s + 1]):

@@ -1,0 +1,137 @@
+"""Candidates of groups scored by the compiled loops, on all cores of a CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpu_retrieval import compiled
+from gpu_retrieval.candidates import Batch, Candidates, Drawing
+from gpu_retrieval.clauses import AllOf, Between, Clause
+from gpu_retrieval.groups import Groups
+from gpu_retrieval.segments import DeviceSegment
+from gpu_retrieval.task import SearchTask
+from gpu_retrieval.topk import NO_KEY, Hits
+
+# Queries of a piece: fewer where the budget has no room for them.
+MOST_QUERIES, FEWEST_QUERIES = 64, 4
+# Ranges that the loops check themselves.
+MOST_RANGES = 4
+ANY_RANK = np.iinfo(np.int32).max
+# Sums of int8 products stay within int32.
+MOST_COMPONENTS = 1 << 15
+
+
+def can_loop(task: SearchTask) -> bool:
+    """Whether the loops are there for the task's device, and the budget has room for their scratch."""
+    return compiled.AVAILABLE and not task.backend.on_gpu and _piece_queries(task) > 0
+
+
+def _piece_queries(task: SearchTask) -> int:
+    """Queries that the loops take at once, for their threads' scratch to fit a quarter of the budget."""
+    loops = compiled.scoring()
+    if task.queries.shape[1] > MOST_COMPONENTS:
+        return 0
+    k, d = min(task.k, max(1, task.n_alive)), task.queries.shape[1]
+    for queries in (MOST_QUERIES, MOST_QUERIES // 2, MOST_QUERIES // 4, MOST_QUERIES // 8, FEWEST_QUERIES):
+        if loops.scratch_bytes(queries, d, k, MOST_RANGES) * loops.n_threads() <= task.memory_budget // 4:
+            return queries
+    return 0
+
+
+class ByLoops:
+    """The best keys of the queries [start, stop) of the groups' order, kept sorted."""
+
+    def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int) -> None:
+        self.task, self.groups, self.start = task, groups, start
+        self.loops = compiled.scoring()
+        self.ranges = _ranges(task, groups.left)
+        self.drawing = Drawing(task, groups, checks=not self.ranges)
+        self.k = min(task.k, task.n_alive)
+        self.most = _piece_queries(task)
+        self.rows = groups.order[start:stop]
+        self.queries = task.queries[self.rows]
+        self.best = np.full((len(self.rows), self.k), NO_KEY, dtype=np.uint64)
+        self.n_best = np.zeros(len(self.rows), dtype=np.int64)
+        self.n_matches = np.zeros(len(self.rows), dtype=np.int64)
+        self.no_prior = np.empty(0, dtype=np.float32)
+
+    def enter(self, segment: DeviceSegment, base: int) -> None:
+        """Goes on to a segment, whose first row is `base` in the order of ids."""
+        coarse, prior = segment.host.coarse, self.no_prior if self.task.prior is None else self.task.prior
+        self.jobs = self.loops.Jobs(
+            _fixed(coarse.rows.reshape(-1)),
+            _fixed(coarse.rows.view(np.float32).reshape(-1)),
+            coarse.widest,
+            coarse.longest,
+            _fixed(segment.host.vectors.reshape(-1)),
+            _fixed(prior),
+            float(np.abs(prior).max(initial=0)),
+            _fixed(self.task.order.ranks),
+            base,
+        )
+        columns = [segment.host.numbers[clause.field] for clause in self.ranges]
+        self.numbers = np.empty((len(columns), len(segment)), dtype=np.int32)
+        self.low, self.high = np.empty((2, len(columns), len(self.rows)), dtype=np.int32)
+        for i, (clause, column) in enumerate(zip(self.ranges, columns, strict=True)):
+            self.numbers[i] = column.ranks
+            low, high = column.rank_range(clause.lo, clause.hi, len(self.task.queries))
+            if clause.applies is not None:
+                low, high = np.where(clause.applies, low, 0), np.where(clause.applies, high, ANY_RANK)
+            self.low[i], self.high[i] = low[self.rows], high[self.rows]
+
+    def take_in(self, batch: Batch, found: Candidates) -> None:
+        span = slice(batch.start - self.start, batch.stop - self.start)
+        if not self.ranges:
+            self.n_matches[span] += found.n_matches
+        work = self.loops.Work(
+            _fixed(found.cells.rows),
+            self._pieces(found),
+            _fixed(self.queries[span]),
+            _fixed(self.numbers),
+            np.ascontiguousarray(self.low[:, span]),
+            np.ascontiguousarray(self.high[:, span]),
+            np.empty(0, dtype=bool) if found.mask is None else found.mask,
+            found.cells.offsets,
+        )
+        best = self.loops.Best(self.best[span], self.n_best[span], self.n_matches[span])
+        self.loops.score(self.jobs, work, best, self.most, self.loops.held_rows(self.k), self.loops.n_threads())
+
+    def _pieces(self, found: Candidates) -> np.ndarray:
+        """(pieces, 4) int64, the costly ones first: the threads take them in turn."""
+        cells, sizes = found.cells, found.sizes
+        # A batch of one large group is still work for every thread.
+        most = min(self.most, max(4, -(-len(cells.queries) // self.loops.n_threads())))
+        per_group = -(-sizes // most)
+        group_end = np.repeat(np.cumsum(sizes), per_group)
+        before = np.repeat(np.cumsum(per_group) - per_group, per_group)
+        first = np.repeat(np.cumsum(sizes) - sizes, per_group) + (np.arange(len(before)) - before) * most
+        last = np.minimum(first + most, group_end)
+        rows = cells.starts[first]
+        pieces = np.stack([rows, rows + cells.lengths[first], first, last], axis=1)
+        pieces = pieces[cells.lengths[first] > 0]
+        return pieces[np.argsort((pieces[:, 0] - pieces[:, 1]) * (pieces[:, 3] - pieces[:, 2]), kind="stable")]
+
+    def write(self, hits: Hits) -> None:
+        hits.n_matches[self.rows] = self.n_matches
+        self.loops.decode(self.best, self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
+
+
+def _ranges(task: SearchTask, left: Clause | None) -> list[Between]:
+    """The ranges that `left` consists of, which the loops check beside the scores.
+
+    None where it has other parts, and where ids are excluded: there a mask has to be made in any case.
+    """
+    if task.exclude is not None:
+        return []
+    parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
+    ranges = [part for part in parts if isinstance(part, Between) and not part.missing_passes]
+    # Their ranks are laid side by side.
+    fits = 4 * len(ranges) * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
+    return ranges if len(ranges) == len(parts) <= MOST_RANGES and fits else []
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """A view that is read only, as arrays of a loaded index are: one compiled form for both."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
