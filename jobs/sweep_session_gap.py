@@ -217,9 +217,7 @@ def line(row: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--lake", required=True, help="folder or object-store prefix of the tables")
-    parser.add_argument(
-        "--run", required=True, help="the training run whose events and settings are used"
-    )
+    parser.add_argument("--run", required=True, help="the training run whose events and settings are used")
     parser.add_argument("--gaps", default=CUTS, help=f"pauses that end a chain, comma-separated ({CUTS}); '' for none")
     parser.add_argument("--windows", default=WINDOWS, help=f"fixed windows ({WINDOWS})")
     parser.add_argument("--dimensions", default=DIMENSIONS, help=f"lengths of vectors ({DIMENSIONS})")
