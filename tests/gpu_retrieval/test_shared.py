@@ -137,6 +137,7 @@ def test_queries_that_ask_the_same_are_one_group():
 
 
 def test_the_plan_that_is_taken_and_why():
+    pytest.importorskip("numba", reason="the costs are those of the compiled loops")
     rng = np.random.default_rng(3)
     n = 20_000
     terms = {"rare": Ragged.from_lists(rng.integers(0, 500, (n, 1))), "all": Ragged.from_lists([[0]] * n)}
@@ -211,11 +212,10 @@ def test_loops_add_as_arrays_do(monkeypatch, d, storage):
 
 def test_products_without_the_instruction():
     """Machines without AVX-512 VNNI take another way to the same sums."""
-    from numba import njit
-
+    numba = pytest.importorskip("numba")
     from gpu_retrieval import simd
 
-    @njit
+    @numba.njit
     def both(left, right, out):
         start = simd.spread(np.int32(-7))
         simd.store(out, 0, simd.dot4(start, simd.load(left, 0), simd.load(right, 0)))
