@@ -30,7 +30,6 @@ with shortlist_dag("training_weekly", "0 0 * * 1", WEEK, priority=100, doc=DOC) 
         open_run(),
         stages("take_in", ["ingest", "standardize_entities", "sessionize_chains"], timedelta(hours=6)),
         stages("train", ["build_segment_graph", "train_job_embeddings"], timedelta(hours=12)),
-        stages("evaluate", ["build_index", "evaluate_retrieval"], timedelta(hours=5)),
-        stage("publish", timedelta(hours=1)),
+        stages("evaluate_and_publish", ["build_index", "evaluate_retrieval", "publish"], timedelta(hours=6)),
         stage("render_report", timedelta(minutes=30)),
     )

@@ -27,9 +27,8 @@ AFTER = {
         "open_run": [],
         "take_in": ["open_run"],
         "train": ["take_in"],
-        "evaluate": ["train"],
-        "publish": ["evaluate"],
-        "render_report": ["publish"],
+        "evaluate_and_publish": ["train"],
+        "render_report": ["evaluate_and_publish"],
     },
     "maintenance_weekly": {"maintain_lake": []},
 }
