@@ -75,8 +75,7 @@ def link_path(points: Sequence[Mapping[str, Any]]) -> bytes:
 
     The figure of arXiv 2402.13435 (§3.1.2). `points` are those of `sections.link_path`; the chosen one has a ring.
     """
-    with _figure() as figure:
-        figure.set_size_inches(_SIZE[0], 1.5 * _SIZE[1])
+    with _figure(height=1.5 * _SIZE[1]) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         for prefix, label, style in (("", "L1 regression", _STYLES["blend"]), ("ratio_", "ratio", _STYLES["terms"])):
             colour, marker, dash = style
@@ -88,6 +87,7 @@ def link_path(points: Sequence[Mapping[str, Any]]) -> bytes:
             for axes, name in ((upper, "links"), (lower, "false_positives")):
                 axes.plot([point["recall"]], [point[name]], "o", ms=10, mfc="none", mec=_BLUE, mew=1.3)
         upper.set_yscale("log")
+        upper.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         upper.set_ylabel("links")
         lower.set_ylabel("false positives")
         lower.set_xlabel("recall")
