@@ -2,9 +2,9 @@
 
 Needs no attempt of its own. Of each DAG the last `keep_runs` published runs keep their candidates, channel
 candidates and artifacts, and so does every open attempt; so do the artifacts of model versions that are
-promoted and not withdrawn, or that a run which stays was opened with. Runs whose interval ends after `--end`
-are left alone, and metrics, models and links always stay. Replaced files go `keep_days` days after they were
-replaced.
+promoted and not withdrawn, or that a run which stays was opened with. Vectors, nodes and neighbours stay for the
+dates of the runs that stay. Runs whose interval ends after `--end` are left alone, and metrics, models and links
+always stay. Replaced files go `keep_days` days after they were replaced.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import StageError
-from jobs.intervals import parse_instant
+from jobs.intervals import Interval, parse_instant
 from jobs.lake import ARTIFACTS, Lake
 from jobs.runs import NO_MODEL
 from jobs.settings import MaintainLake, Settings
@@ -23,13 +23,15 @@ from schemas import AUDIENCES, CANDIDATES, CHANNEL_CANDIDATES, MODELS, RUNS, TAB
 from schemas.render import spark_schema
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from pyspark.sql import DataFrame
 
 Rows = Iterable[Mapping[str, Any]]
 
 RETAINED = (CHANNEL_CANDIDATES, CANDIDATES, AUDIENCES)
+# What a run made of a model for its date, for itself alone.
+OF_A_DATE = tuple(table for table in TABLES if table.partition == ("model_version", "date"))
 
 
 def main(lake: Lake, end: datetime, options: MaintainLake, *, dry_run: bool) -> None:
@@ -44,10 +46,15 @@ def drop_expired(lake: Lake, end: datetime, keep_runs: int, *, dry_run: bool) ->
     """Delete the rows and files of runs that have expired; see the module's head."""
     if not lake.exists(RUNS):
         raise StageError(f"there is no lake at {lake.root}, or no run was ever opened in it")
-    spent, unused = expired(collected(runs_until(lake, end)), collected(model_events(lake)), keep_runs)
+    runs = collected(runs_until(lake, end))
+    spent, unused = expired(runs, collected(model_events(lake)), keep_runs)
     for table in RETAINED:
         if lake.exists(table):
             drop_runs(lake, table, spent, dry_run)
+    dates = spent_dates(runs, spent)
+    for table in OF_A_DATE:
+        if lake.exists(table):
+            drop_dates(lake, table, dates, dry_run)
     drop_artifacts(lake, unused, dry_run)
 
 
@@ -97,6 +104,14 @@ def expired(runs: Rows, models: Rows, keep_runs: int) -> tuple[set[str], set[str
     return spent, spent - in_use(models) - opened_with(r for r in runs if r["run_id"] in stays)
 
 
+def spent_dates(runs: Rows, spent: set[str]) -> set[date]:
+    """The last dates of the runs that have expired, without those of runs that stay."""
+    dates: dict[bool, set[date]] = {True: set(), False: set()}
+    for run in runs:
+        dates[run["run_id"] in spent].add(Interval(run["interval_start"], run["interval_end"]).dates.last)
+    return dates[True] - dates[False]
+
+
 def in_use(models: Rows) -> set[str]:
     """Versions that some later run may be opened with: promoted and not withdrawn."""
     named: dict[str, set[tuple[str, str]]] = {"trained": set(), "promoted": set(), "withdrawn": set()}
@@ -116,6 +131,16 @@ def drop_runs(lake: Lake, table: Table, spent: set[str], dry_run: bool) -> None:
         say(f"  {table.name}: {'would drop' if dry_run else 'drops'} {run_id}")
         if not dry_run:
             lake.replace(table, {"run_id": run_id}, lake.spark.createDataFrame([], spark_schema(table)))
+
+
+def drop_dates(lake: Lake, table: Table, dates: set[date], dry_run: bool) -> None:
+    """Delete every model version's slices of the dates, one commit each."""
+    present = lake.read(table).select("model_version", "date").distinct().collect()
+    for version, day in sorted((row["model_version"], row["date"]) for row in present if row["date"] in dates):
+        say(f"  {table.name}: {'would drop' if dry_run else 'drops'} {day} of {version}")
+        if not dry_run:
+            empty = lake.spark.createDataFrame([], spark_schema(table))
+            lake.replace(table, {"model_version": version, "date": day}, empty)
 
 
 def drop_artifacts(lake: Lake, unused: set[str], dry_run: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import StageError
-from jobs.maintain_lake import compacted, drop_expired, expired
-from schemas import CHANNEL_CANDIDATES, RUN_METRICS, RUNS
+from jobs.maintain_lake import compacted, drop_expired, expired, spent_dates
+from schemas import CHANNEL_CANDIDATES, JOB_VECTORS, RUN_METRICS, RUNS
 from schemas.render import spark_schema
 
 DAILY, TRAINING = "candidates_daily", "training_weekly"
@@ -72,6 +72,11 @@ def test_nothing_to_drop():
     assert expired(run(1, 1), [], keep_runs=1) == (set(), set())
 
 
+def test_dates_of_runs_that_stay_are_not_spent():
+    runs = [*run(1, 1, "published"), *run(2, 1, "failed"), *run(2, 2, "published"), *run(3, 1, "published")]
+    assert spent_dates(runs, {f"{DAILY}-1-1", f"{DAILY}-2-1"}) == {date(2026, 1, 1)}
+
+
 def test_expired_runs_are_dropped(lake, capsys):
     end = datetime(2026, 1, 8, tzinfo=UTC)
     with pytest.raises(StageError, match="there is no lake at"):
@@ -87,10 +92,12 @@ def test_expired_runs_are_dropped(lake, capsys):
     drop_expired(lake, end, keep_runs=1, dry_run=True)
     assert f"would drop {DAILY}-1-1" in capsys.readouterr().out
     assert runs_in(lake) == names
+    assert dates_in(lake) == {1, 2, 8}
     assert all(folder.exists() for folder in folders.values())
 
     drop_expired(lake, end, keep_runs=1, dry_run=False)
     assert runs_in(lake) == names - {f"{DAILY}-1-1"}
+    assert dates_in(lake) == {2, 8}
     assert {name for name, folder in folders.items() if not folder.exists()} == {f"{DAILY}-1-1"}
 
 
@@ -107,14 +114,20 @@ def test_a_table_is_compacted_and_its_replaced_files_go_when_their_time_has_come
 
 
 def fill(lake, events):
-    """`runs` with those events, and a row of channel candidates for each first attempt."""
+    """`runs` with those events, and a row of channel candidates and a job's vector for each first attempt."""
     missing = {"takes_history": False, "event_ts": datetime(2026, 1, 9)}
     rows = [{name: (event | missing).get(name) for name in RUNS.column_names} for event in events]
     lake.append(RUNS, lake.spark.createDataFrame(rows, spark_schema(RUNS)))
     firsts = [event for event in events if event["event"] == "opened" and event["attempt"] == 1]
     found = [(event["run_id"], "graph", "organic", 1, 5, 5, 0, []) for event in firsts]
     lake.append(CHANNEL_CANDIDATES, lake.spark.createDataFrame(found, spark_schema(CHANNEL_CANDIDATES)))
+    vectors = [("model", event["interval_start"].date(), 1, [1.0], False) for event in firsts]
+    lake.append(JOB_VECTORS, lake.spark.createDataFrame(vectors, spark_schema(JOB_VECTORS)))
 
 
 def runs_in(lake):
     return {row.run_id for row in lake.read(CHANNEL_CANDIDATES).select("run_id").distinct().collect()}
+
+
+def dates_in(lake):
+    return {row.date.day for row in lake.read(JOB_VECTORS).select("date").distinct().collect()}
