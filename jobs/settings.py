@@ -158,11 +158,17 @@ class BuildIndex:
     storage: str = option("float32", "what the index scans", one_of=("float32", "float16", "int8"))
     shards: int = option(1, "the index is built and searched in so many parts", at_least=1)
     popular_days: int = option(7, "an action so many days ago counts half towards a job's popularity", at_least=1)
+    neighbors: int = option(100, "nearest open jobs kept of each job; 0: none", at_least=0, at_most=10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrieveCandidates:
     k: int = option(200, "candidates asked of each channel", at_least=1, at_most=50_000)
+    chains: str = option(
+        "vectors",
+        "the chain channels ask by the chain's vector, or take the neighbors of its jobs",
+        one_of=("vectors", "neighbors"),
+    )
     max_actions: int = option(50, "latest actions of a seeker that make a chain query", at_least=1)
     half_life_actions: float = option(10.0, "an action so many actions ago counts half", at_least=0.1)
     # the sample marketplace's click chain: recall@10 0.30 at weight 1, 0.37 at a quarter
