@@ -106,9 +106,14 @@ class BuildSegmentGraph:
 class TrainJobEmbeddings:
     dim: int = option(64, "length of a vector", at_least=2, at_most=1024)
     epochs: int = option(6, "passes over the chains", at_least=1)
+    contexts: str = option(
+        "before",
+        "an action's contexts are the actions before it, or both those and the ones after it",
+        one_of=("before", "both"),
+    )
     windows: dict[str, int] = option(
         {"view": 5, "save": 10, "apply": 20, "call": 20, "message": 20},
-        "actions before an action that are its context, by the action",
+        "actions before (and after) an action that are its context, by the action",
     )
     costs: dict[str, float] = option(
         {"apply/*": 2.0, "call/*": 2.0, "message/*": 2.0},
@@ -121,6 +126,13 @@ class TrainJobEmbeddings:
     inventory_share: float = option(0.5, "of those, share drawn from all jobs alike", at_least=0, at_most=1)
     # The job board's next-view recall@100 fell from 0.61 to 0.56 at 0.1: most next views are in one market.
     local_share: float = option(0.0, "share of negatives from the target's market", at_least=0, at_most=1)
+    refused_share: float = option(
+        0.0,
+        "share of a pair's negatives that its chain refused: dismissed, or rejected by the employer",
+        at_least=0,
+        at_most=1,
+    )
+    refused_weight: float = option(1.0, "what such a negative counts; one drawn counts 1", at_least=0)
     market_fields: list[str] = option(["region", "occupation"], "jobs alike in these are a local market")
     id_dropout: float = option(
         0.5, "share of a step's jobs trained by terms alone, as new jobs are served", at_least=0, at_most=1

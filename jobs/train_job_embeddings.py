@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.artifacts import written_folder
+from jobs.chains.refusals import refused_jobs
 from jobs.channels.jobs_open import latest_versions
 from jobs.embeddings.corpus import JobCorpus, read_jobs, remove_corpus, write_corpus
 from jobs.embeddings.features import term_fields
@@ -27,10 +28,11 @@ from jobs.errors import SettingsError
 from jobs.intervals import DAY, Dates
 from jobs.lake import ARTIFACTS, Lake
 from jobs.runs import Run, record_trained
+from jobs.serving import known
 from jobs.settings import TrainJobEmbeddings
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
-from schemas import BEHAVIOR_CHAINS, JOB_TERMS
+from schemas import BEHAVIOR_CHAINS, EVENTS, JOB_TERMS
 
 MODEL = "job_embeddings"
 
@@ -41,7 +43,8 @@ def main(lake: Lake, run: Run) -> None:
     versions = lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run))
     job_terms = latest_versions(versions, "job_id", run.trained_until)
     fields, chains = term_fields(job_terms), chains_read(lake, run)
-    n_chains = write_corpus(chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri)
+    refused = refusals_read(lake, run, chains) if settings.refused_share else None
+    n_chains = write_corpus(chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri, refused)
     run.record("chains_trained", n_chains)
     with tempfile.TemporaryDirectory() as scratch:
         corpus = read_jobs(
@@ -63,12 +66,22 @@ def main(lake: Lake, run: Run) -> None:
 
 def chains_read(lake: Lake, run: Run) -> DataFrame:
     """The chains that start before `trained_until`, on the dates that training looks back on."""
+    chains = lake.read(BEHAVIOR_CHAINS, dates_read(run))
+    # a newer run may have put late actions into them: this one has not seen those
+    return chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
+
+
+def dates_read(run: Run) -> Dates:
     end = (run.trained_until - timedelta(microseconds=1)).date() + DAY
     first = max(run.history_start, end - run.settings.training.lookback_days * DAY)
     # A history that starts after trained_until has no dates to read.
-    chains = lake.read(BEHAVIOR_CHAINS, Dates(min(first, end - DAY), end))
-    # a newer run may have put late actions into them: this one has not seen those
-    return chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
+    return Dates(min(first, end - DAY), end)
+
+
+def refusals_read(lake: Lake, run: Run, chains: DataFrame) -> DataFrame:
+    """What the chains' seekers refused before `trained_until`, on the same dates."""
+    events = known(lake.read(EVENTS, dates_read(run)), run)
+    return refused_jobs(events.where(F.col("event_ts") < F.lit(run.trained_until)), chains)
 
 
 def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:

@@ -49,7 +49,7 @@ class CompiledLearner:
         bags = (rows.offsets, np.asarray(rows.values), rows.id_rows, self._weights)
         _pool(step.jobs, step.keeps_id, *bags, self.table, self._vectors, self._norms)
         slopes, losses = slopes_and_losses(
-            step.position, step.masked, step.costs, scale, self._bias, self._vectors, self._contexts, self._pulls
+            step.position, step.counts, step.costs, scale, self._bias, self._vectors, self._contexts, self._pulls
         )
         starts, entries = by_job(step.position, len(step.jobs))
         _vector_gradients(
@@ -101,12 +101,12 @@ def _pool(jobs, keeps_id, offsets, values, id_rows, weights, table, vectors, nor
 
 
 @njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
-def slopes_and_losses(position, masked, costs, scale, bias, vectors, contexts, pulls):  # type: ignore[no-untyped-def]
+def slopes_and_losses(position, counts, costs, scale, bias, vectors, contexts, pulls):  # type: ignore[no-untyped-def]
     """(slopes, losses): the loss's derivative by each score, (pairs, 1 + negatives), and each pair's loss.
 
     Into `contexts` go the vectors of the contexts, into `pulls` the loss's gradients by them.
     """
-    n_pairs, n_negatives = masked.shape
+    n_pairs, n_negatives = counts.shape
     dim = vectors.shape[1]
     slopes = np.zeros((n_pairs, 1 + n_negatives), np.float32)
     losses = np.zeros(n_pairs, np.float32)
@@ -116,14 +116,14 @@ def slopes_and_losses(position, masked, costs, scale, bias, vectors, contexts, p
             contexts[pair, d] = vectors[at, d]
             pulls[pair, d] = 0.0
         for k in range(1 + n_negatives):
-            if k > 0 and masked[pair, k - 1]:
+            if k > 0 and counts[pair, k - 1] == 0.0:
                 continue
             other = position[pair] if k == 0 else position[2 * n_pairs + pair * n_negatives + k - 1]
             product = np.float32(0.0)
             for d in range(dim):
                 product += vectors[other, d] * contexts[pair, d]
             # A positive is repelled by how little it is liked, a negative by how much.
-            sign, cost = (np.float32(-1.0), costs[pair]) if k == 0 else (np.float32(1.0), np.float32(1.0))
+            sign, cost = (np.float32(-1.0), costs[pair]) if k == 0 else (np.float32(1.0), counts[pair, k - 1])
             score = sign * (scale * product + bias)
             falling = np.exp(-abs(score))
             losses[pair] += cost * (max(score, np.float32(0.0)) + np.log1p(falling))

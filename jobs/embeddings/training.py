@@ -104,7 +104,7 @@ class TorchLearner:
 
     def _loss(self, vectors: Tensor, bias: Tensor, position: Tensor, step: Step) -> Tensor:
         """Negatives stand in for the target: which job comes after this context, of those that might have."""
-        n_pairs, n_negatives = step.masked.shape
+        n_pairs, n_negatives = step.counts.shape
         targets, contexts = vectors[position[:n_pairs]], vectors[position[n_pairs : 2 * n_pairs]]
         negatives = vectors[position[2 * n_pairs :]].view(n_pairs, n_negatives, -1)
         scale = self._options.scale
@@ -112,7 +112,7 @@ class TorchLearner:
             scale * (targets * contexts).sum(dim=1) + bias,
             scale * torch.bmm(negatives, contexts[:, :, None])[:, :, 0] + bias,
             self._tensor(step.costs),
-            self._tensor(step.masked),
+            self._tensor(step.counts),
         )
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
