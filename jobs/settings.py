@@ -143,6 +143,12 @@ class TrainJobEmbeddings:
     chains_a_batch: int = option(8192, "chains in memory at once", at_least=1)
     min_job_actions: int = option(1, "actions that give a job an embedding of its own", at_least=1)
     min_feature_jobs: int = option(2, "jobs that give a term an embedding", at_least=1)
+    warm_start: bool = option(False, "start from the newest promoted embeddings, with new jobs and terms added")
+    warm_epochs: int = option(2, "passes over the chains where training starts so", at_least=1)
+    checkpoint_minutes: float = option(10.0, "what was learnt is kept so often, for a run that is killed", at_least=0)
+    workers: int = option(
+        1, "processes that train, each on its part of the chains; on a cluster, a task each", at_least=1
+    )
     seed: int = option(7, "of weights, samples and order", at_least=0)
     # Steps are small: beside other work, two threads that waited for each other took ten times as long.
     threads: int = option(1, "threads of a step on the CPU", at_least=1)

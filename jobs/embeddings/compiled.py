@@ -8,15 +8,13 @@ neither on the number of threads nor on their timing.
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from jobs.embeddings.corpus import JobCorpus
-from jobs.embeddings.encoder import random_table
+from jobs.embeddings.state import State
 from jobs.embeddings.steps import Ints, SkipGram, Step, distinct
 
 Floats = NDArray[np.float32]
@@ -30,18 +28,20 @@ _ADAGRAD = np.float32(1e-10)
 class CompiledLearner:
     """The embedding table and the bias, and how a step changes them. Memory beside them: a few steps' vectors."""
 
-    def __init__(self, corpus: JobCorpus, options: SkipGram) -> None:
+    def __init__(self, corpus: JobCorpus, options: SkipGram, state: State) -> None:
         numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         self._rows, self._weights, self._options = corpus.rows, corpus.weights, options
-        self.table: Floats = random_table(len(corpus.weights), options.dim, options.seed).numpy()
-        self._squares = np.zeros_like(self.table)
-        self._bias, self._bias_squares = np.float32(-math.log(options.negatives)), np.float32(0)
+        self.table, self._squares = state.table, state.squares
+        self._bias, self._bias_squares = state.bias
         self._place = np.full(len(corpus.weights), -1, np.int32)
         n_pairs = options.pairs_a_step
         n_most = n_pairs * (2 + options.negatives)
         self._vectors, self._gradients = np.empty((2, n_most, options.dim), np.float32)
         self._contexts, self._pulls = np.empty((2, n_pairs, options.dim), np.float32)
         self._norms = np.empty(n_most, np.float32)
+
+    def state(self) -> State:
+        return State(self.table, self._squares, np.array([self._bias, self._bias_squares]))
 
     def learn(self, step: Step) -> float:
         """Take one step; returns the loss before it."""

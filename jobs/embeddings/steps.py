@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -39,7 +40,7 @@ class SkipGram:
     dim: int = 64
     epochs: int = 6
     contexts: str = "before"
-    windows: Mapping[str, int] = field(default_factory=lambda: WINDOWS)
+    windows: Mapping[str, int] = field(default_factory=lambda: dict(WINDOWS))
     costs: Mapping[str, float] = field(default_factory=dict)
     applied_context: bool = False
     negatives: int = 10
@@ -91,8 +92,19 @@ class Steps:
         everywhere, markets = Frequencies(shares), Markets(corpus.markets)
         self._negatives = Negatives(everywhere, markets, options.local_share, options.pairs_a_draw)
         self._windows, self._costs = action_windows(options.windows), cost_matrix(options.costs)
-        self._rng, self._options = np.random.default_rng(options.seed), options
+        self._options = options
         self._place = np.full(len(corpus.job_ids), -1, np.int32)
+        self.begin(0)
+
+    def begin(self, epoch: int, part: int = 0, generator: Mapping[str, Any] | None = None) -> None:
+        """Draw as of the start of an epoch, for a part of the chains; or go on from the state of a generator."""
+        self._rng = np.random.default_rng([self._options.seed, epoch, part])
+        if generator:
+            self._rng.bit_generator.state = generator
+
+    @property
+    def generator(self) -> dict[str, Any]:
+        return dict(self._rng.bit_generator.state)
 
     def of(self, chains: Chains) -> Iterator[Step]:
         targets, contexts = self._pairs(chains)
