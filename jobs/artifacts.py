@@ -78,6 +78,15 @@ def local_folder(uri: str, cache: str | None = None) -> Path:
     return copy
 
 
+def fresh_copy(uri: str, scratch: Path) -> Path:
+    """The folder as it is now: itself where it is local, else a checked copy in `scratch`. LakeError as above."""
+    if local_path(uri) is not None:
+        return local_folder(uri)
+    _download(uri, scratch)
+    _check(scratch, uri)
+    return scratch
+
+
 def local_path(uri: str) -> Path | None:
     """The path that a URI names on this host; None for an object store."""
     if uri.startswith("file:"):

@@ -1,8 +1,8 @@
 """Build the index of a run: terms and vectors of the jobs that can be candidates.
 
-Reads `jobs`, `job_terms`, `events`, `segment_links` and the job embeddings; writes `job_vectors` and
-`job_nodes` of the run's date, and the index files. A training run indexes the jobs open at any time of its
-held-out days, so that each case can search what was open at its own instant.
+Reads `jobs`, `job_terms`, `events`, `segment_links` and the job embeddings; writes `job_vectors`, `job_nodes` and,
+where the run keeps them, `job_neighbors` of the run's date, and the index files. A training run indexes the jobs
+open at any time of its held-out days, so that each case can search what was open at its own instant.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from jobs.artifacts import written_folder
+from jobs.chains.sessionize import APPLY_ACTIONS
 from jobs.channels.inventory import (
     EXPLAINED_FIELDS,
     PROMOTED_FIELD,
@@ -24,17 +25,20 @@ from jobs.channels.inventory import (
     shard_name,
 )
 from jobs.channels.jobs_open import inventory_rows, is_open, latest_versions, popularity
+from jobs.channels.neighbors import COUNTRY, find_neighbors
 from jobs.channels.queries import TERM_FIELDS
+from jobs.channels.search import NEIGHBORS
 from jobs.embeddings.model_files import has_model
 from jobs.embeddings.vectors import job_vectors, load_model
+from jobs.errors import SettingsError
 from jobs.graph.nodes import assign_nodes
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
 from jobs.runs import Run
-from jobs.serving import known_actions, of_interest, searched_times
+from jobs.serving import keeps_neighbors, known_actions, neighbor_plan, of_interest, searched_times
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
-from schemas import JOB_NODES, JOB_TERMS, JOB_VECTORS, JOBS, SEGMENT_LINKS
+from schemas import JOB_NEIGHBORS, JOB_NODES, JOB_TERMS, JOB_VECTORS, JOBS, SEGMENT_LINKS
 from schemas.render import spark_schema
 
 if TYPE_CHECKING:
@@ -44,7 +48,9 @@ if TYPE_CHECKING:
 def main(lake: Lake, run: Run) -> None:
     options = run.settings.build_index
     first, last = searched_times(run)
+    require_neighbors(run)
     jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end)
+    actions = of_interest(known_actions(lake, run))
     terms = latest_versions(
         lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run)), "job_id", run.interval.end
     ).persist()
@@ -55,7 +61,7 @@ def main(lake: Lake, run: Run) -> None:
         terms=terms,
         nodes=nodes,
         vectors=vectors,
-        demand=popularity(of_interest(known_actions(lake, run)), first, options.popular_days),
+        demand=popularity(actions, first, options.popular_days),
         is_open=is_open(first, last),
         salt=str(run.date),
     )
@@ -67,12 +73,34 @@ def main(lake: Lake, run: Run) -> None:
     run.record("shards", options.shards)
     if not n_open:
         say(f"  no job is open between {first} and {last}: every candidate set will be empty")
+    if spec.fingerprint and keeps_neighbors(run):
+        write_neighbors(lake, run, terms, actions)
+
+
+def require_neighbors(run: Run) -> None:
+    """SettingsError where chains are to be served from neighbours and none are kept."""
+    if run.settings.retrieve_candidates.chains == NEIGHBORS and not run.settings.build_index.neighbors:
+        raise SettingsError("retrieve_candidates.chains is neighbors: expected build_index.neighbors above 0, got 0")
+
+
+def write_neighbors(lake: Lake, run: Run, terms: DataFrame, actions: DataFrame) -> None:
+    """The nearest open jobs of each job, in `job_neighbors` and as files of the run."""
+    applied = actions.where(F.col("action").isin(*APPLY_ACTIONS)).select("job_id", F.lit(True).alias("is_applied"))
+    jobs = terms.join(applied.distinct(), "job_id", "left").withColumn(
+        "is_applied", F.coalesce("is_applied", F.lit(False))
+    )
+    options, version = run.settings.build_index, run.model("job_embeddings")
+    plan = neighbor_plan(run)
+    with written_folder(run.artifact("neighbors"), lake.guard) as folder:
+        found = find_neighbors(jobs, plan, options.shards, folder)
+        keyed = found.select(F.lit(version).alias("model_version"), F.lit(run.date).alias("date"), *found.columns)
+        lake.replace(JOB_NEIGHBORS, {"model_version": version, "date": run.date}, keyed)
 
 
 def index_fields(terms: DataFrame) -> tuple[str, ...]:
     """Every field that some job has, and those that channels ask for, whether or not a job has them."""
     present = terms.select(F.explode(F.map_keys("terms")).alias("field")).distinct().collect()
-    return tuple(sorted({row["field"] for row in present} | {*EXPLAINED_FIELDS, *TERM_FIELDS, PROMOTED_FIELD}))
+    return tuple(sorted({row["field"] for row in present} | {*EXPLAINED_FIELDS, *TERM_FIELDS, COUNTRY, PROMOTED_FIELD}))
 
 
 def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> DataFrame:

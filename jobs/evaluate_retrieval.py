@@ -2,7 +2,8 @@
 
 Reads `events`, the run's index and models; writes figures alone. Every held-out action is a case, asked through
 the same channels and the same blend as a daily run, over the jobs open at its own instant, beside popularity, a
-random order and, on a sample marketplace, the order by the planted truth.
+random order and, on a sample marketplace, the order by the planted truth. The chain channels are asked both ways:
+by the chain's vector, and from the neighbours of its jobs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from jobs.evaluation.truth import true_vectors
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
 from jobs.runs import Run
-from jobs.serving import DISMISS, blend_plan, known, known_actions, run_queries, search_plan
+from jobs.serving import DISMISS, blend_plan, keeps_neighbors, known, known_actions, run_queries, search_plan
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
 from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS
@@ -96,8 +97,10 @@ def rankings(lake: Lake, run: Run, queries: DataFrame, events: DataFrame, truth:
     """(query_id, row, candidates): every channel, the blend, and what they are held against."""
     options = run.settings.evaluate_retrieval
     k = max(options.k)
-    found = search(queries, search_plan(run, at_its_time=True, k=k, flows=(ORGANIC,))).persist()
-    blended = blend(queries, found, blend_plan(run, {ORGANIC: k})).select(
+    plan = search_plan(run, at_its_time=True, k=k, flows=(ORGANIC,), both_ways=keeps_neighbors(run))
+    found = search(queries, plan).persist()
+    served = found.where(F.col("channel").isin(*CHANNELS[ORGANIC]))
+    blended = blend(queries, served, blend_plan(run, {ORGANIC: k})).select(
         F.col("seeker_id").alias("query_id"), F.lit("blend").alias("row"), _pairs(F.col("candidates"))
     )
     inventory = open_jobs(lake, run)

@@ -211,7 +211,14 @@ def close_attempt(lake: Lake, run: Run, event: str, versions: dict[str, int], re
 
 
 def record_trained(
-    lake: Lake, run: Run, model: str, *, path: str | None, fingerprint: str, read: Iterable[Table]
+    lake: Lake,
+    run: Run,
+    model: str,
+    *,
+    path: str | None,
+    fingerprint: str,
+    read: Iterable[Table],
+    parent: str | None = None,
 ) -> None:
     """Put the `models` row of the version just written, in the place of an earlier try's.
 
@@ -224,7 +231,7 @@ def record_trained(
         "event_ts": datetime.now(UTC),
         "trained_until": run.trained_until,
         "path": path,
-        "parent_version": None,
+        "parent_version": parent,
         "data_read": {t.name: v for t in read if (v := lake.versions.get(f"read:{t.name}")) is not None},
         "metrics": {metric: value for metric, label, value in run.metrics if not label and value is not None},
         "fingerprint": fingerprint,

@@ -15,8 +15,9 @@ from jobs.chains.sessionize import Cut, people_actions
 from jobs.channels.audiences import AudiencePlan
 from jobs.channels.blend import BlendPlan
 from jobs.channels.jobs_open import is_open, latest_versions
+from jobs.channels.neighbors import NeighborPlan
 from jobs.channels.queries import Memory, build_queries, quality_bands
-from jobs.channels.search import ORGANIC, PROMOTED, SearchPlan
+from jobs.channels.search import NEIGHBORS, ORGANIC, PROMOTED, SearchPlan
 from jobs.graph.frames import held
 from jobs.graph.liquidity import enough_nodes
 from jobs.graph.nodes import assign_nodes
@@ -137,7 +138,12 @@ def enough(lake: Lake, run: Run, version: str, links: DataFrame, nodes: DataFram
 
 
 def search_plan(
-    run: Run, *, at_its_time: bool = False, k: int | None = None, flows: tuple[str, ...] = (ORGANIC, PROMOTED)
+    run: Run,
+    *,
+    at_its_time: bool = False,
+    k: int | None = None,
+    flows: tuple[str, ...] = (ORGANIC, PROMOTED),
+    both_ways: bool = False,
 ) -> SearchPlan:
     """`at_its_time`: queries are of different instants, each over the jobs open at its own."""
     options = run.settings.retrieve_candidates
@@ -148,7 +154,26 @@ def search_plan(
         device=options.device,
         at_its_time=at_its_time,
         flows=flows,
+        chains=options.chains,
+        neighbors=run.artifact("neighbors"),
+        both_ways=both_ways,
     )
+
+
+def neighbor_plan(run: Run) -> NeighborPlan:
+    options = run.settings.retrieve_candidates
+    return NeighborPlan(
+        inventory=run.artifact("index"),
+        n=run.settings.build_index.neighbors,
+        memory_budget=options.memory_mb << 20,
+        device=options.device,
+    )
+
+
+def keeps_neighbors(run: Run) -> bool:
+    """A training run, for people to read and to measure; a daily one where its chain channels are served from them."""
+    wanted = run.dag == TRAINING or run.settings.retrieve_candidates.chains == NEIGHBORS
+    return wanted and run.settings.build_index.neighbors > 0
 
 
 def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:

@@ -106,9 +106,14 @@ class BuildSegmentGraph:
 class TrainJobEmbeddings:
     dim: int = option(64, "length of a vector", at_least=2, at_most=1024)
     epochs: int = option(6, "passes over the chains", at_least=1)
+    contexts: str = option(
+        "before",
+        "an action's contexts are the actions before it, or both those and the ones after it",
+        one_of=("before", "both"),
+    )
     windows: dict[str, int] = option(
         {"view": 5, "save": 10, "apply": 20, "call": 20, "message": 20},
-        "actions before an action that are its context, by the action",
+        "actions before (and after) an action that are its context, by the action",
     )
     costs: dict[str, float] = option(
         {"apply/*": 2.0, "call/*": 2.0, "message/*": 2.0},
@@ -121,6 +126,13 @@ class TrainJobEmbeddings:
     inventory_share: float = option(0.5, "of those, share drawn from all jobs alike", at_least=0, at_most=1)
     # The job board's next-view recall@100 fell from 0.61 to 0.56 at 0.1: most next views are in one market.
     local_share: float = option(0.0, "share of negatives from the target's market", at_least=0, at_most=1)
+    refused_share: float = option(
+        0.0,
+        "share of a pair's negatives that its chain refused: dismissed, or rejected by the employer",
+        at_least=0,
+        at_most=1,
+    )
+    refused_weight: float = option(1.0, "what such a negative counts; one drawn counts 1", at_least=0)
     market_fields: list[str] = option(["region", "occupation"], "jobs alike in these are a local market")
     id_dropout: float = option(
         0.5, "share of a step's jobs trained by terms alone, as new jobs are served", at_least=0, at_most=1
@@ -131,6 +143,12 @@ class TrainJobEmbeddings:
     chains_a_batch: int = option(8192, "chains in memory at once", at_least=1)
     min_job_actions: int = option(1, "actions that give a job an embedding of its own", at_least=1)
     min_feature_jobs: int = option(2, "jobs that give a term an embedding", at_least=1)
+    warm_start: bool = option(False, "start from the newest promoted embeddings, with new jobs and terms added")
+    warm_epochs: int = option(2, "passes over the chains where training starts so", at_least=1)
+    checkpoint_minutes: float = option(10.0, "what was learnt is kept so often, for a run that is killed", at_least=0)
+    workers: int = option(
+        1, "processes that train, each on its part of the chains; on a cluster, a task each", at_least=1
+    )
     seed: int = option(7, "of weights, samples and order", at_least=0)
     # Steps are small: beside other work, two threads that waited for each other took ten times as long.
     threads: int = option(1, "threads of a step on the CPU", at_least=1)
@@ -158,11 +176,17 @@ class BuildIndex:
     storage: str = option("float32", "what the index scans", one_of=("float32", "float16", "int8"))
     shards: int = option(1, "the index is built and searched in so many parts", at_least=1)
     popular_days: int = option(7, "an action so many days ago counts half towards a job's popularity", at_least=1)
+    neighbors: int = option(100, "nearest open jobs kept of each job; 0: none", at_least=0, at_most=10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrieveCandidates:
     k: int = option(200, "candidates asked of each channel", at_least=1, at_most=50_000)
+    chains: str = option(
+        "vectors",
+        "the chain channels ask by the chain's vector, or take the neighbors of its jobs",
+        one_of=("vectors", "neighbors"),
+    )
     max_actions: int = option(50, "latest actions of a seeker that make a chain query", at_least=1)
     half_life_actions: float = option(10.0, "an action so many actions ago counts half", at_least=0.1)
     # the sample marketplace's click chain: recall@10 0.30 at weight 1, 0.37 at a quarter

@@ -1,13 +1,15 @@
 """Train job vectors on behaviour chains: skip-gram with negatives over job ids and terms.
 
 Reads `behavior_chains` and `job_terms` of before the run's `trained_until`; writes the model's files and its
-`models` row. A board whose chains hold no two jobs gets no model, and a run that says so.
+`models` row. A board whose chains hold no two jobs gets no model, and a run that says so. Killed and run again, it goes
+on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,21 +18,25 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.artifacts import written_folder
+from jobs.chains.refusals import refused_jobs
 from jobs.channels.jobs_open import latest_versions
-from jobs.embeddings.corpus import JobCorpus, read_jobs, remove_corpus, write_corpus
+from jobs.embeddings.corpus import JobCorpus, remove_corpus, write_corpus
 from jobs.embeddings.features import term_fields
-from jobs.embeddings.model_files import save_model
+from jobs.embeddings.model_files import load_model, save_model
 from jobs.embeddings.pairs import action_windows, cost_matrix
+from jobs.embeddings.processes import Task, read_corpus, train_in_processes, train_task
+from jobs.embeddings.state import Checkpoint
 from jobs.embeddings.steps import WINDOWS, SkipGram
-from jobs.embeddings.training import Trained, train
+from jobs.embeddings.training import Trained
 from jobs.errors import SettingsError
 from jobs.intervals import DAY, Dates
 from jobs.lake import ARTIFACTS, Lake
 from jobs.runs import Run, record_trained
+from jobs.serving import known
 from jobs.settings import TrainJobEmbeddings
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
-from schemas import BEHAVIOR_CHAINS, JOB_TERMS
+from schemas import BEHAVIOR_CHAINS, EVENTS, JOB_TERMS, MODELS
 
 MODEL = "job_embeddings"
 
@@ -41,34 +47,82 @@ def main(lake: Lake, run: Run) -> None:
     versions = lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run))
     job_terms = latest_versions(versions, "job_id", run.trained_until)
     fields, chains = term_fields(job_terms), chains_read(lake, run)
-    n_chains = write_corpus(chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri)
+    refused = refusals_read(lake, run, chains) if settings.refused_share else None
+    n_chains = write_corpus(chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri, refused)
     run.record("chains_trained", n_chains)
+    parent = parent_version(lake, run) if settings.warm_start else None
+    task = Task(
+        corpus=corpus_uri,
+        n_chains=n_chains,
+        options=replace(options, epochs=settings.warm_epochs) if parent else options,
+        fields=tuple(fields),
+        min_feature_jobs=settings.min_feature_jobs,
+        min_job_actions=settings.min_job_actions,
+        start=run.artifact(MODEL, parent) if parent else "",
+        checkpoint=run.artifact(f"{MODEL}.checkpoint"),
+        checkpoint_seconds=60 * settings.checkpoint_minutes,
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        corpus = read_jobs(
-            corpus_uri,
-            min_feature_jobs=settings.min_feature_jobs,
-            min_job_actions=settings.min_job_actions,
-            scratch=Path(scratch),
-        )
-        trained = train(corpus, corpus_uri, n_chains, options, say) if n_chains else None
+        corpus = read_corpus(task, Path(scratch))
+        trained = trained_by(lake, run, task, corpus) if n_chains else None
         remove_corpus(corpus_uri)
         if trained is None:
+            Checkpoint(task.checkpoint, "", 0.0).remove()
             say(f"  no chain before {run.trained_until:%Y-%m-%d %H:%M} has two jobs: no model of job vectors")
             return
         record_figures(run, corpus, trained, options)
         fingerprint = write_model(lake, run, corpus, trained, fields)
+    Checkpoint(task.checkpoint, "", 0.0).remove()
     path, read = f"{ARTIFACTS}/{run.run_id}/{MODEL}", (BEHAVIOR_CHAINS, JOB_TERMS)
-    record_trained(lake, run, MODEL, path=path, fingerprint=fingerprint, read=read)
+    record_trained(lake, run, MODEL, path=path, fingerprint=fingerprint, read=read, parent=parent)
+
+
+def trained_by(lake: Lake, run: Run, task: Task, corpus: JobCorpus) -> Trained | None:
+    """Train here, or in as many processes as the settings say."""
+    settings = run.settings.train_job_embeddings
+    if settings.workers > 1:
+        return train_in_processes(task, settings.workers, lake.spark, settings.device)
+    return train_task(task, corpus, say, lake.guard)
+
+
+def parent_version(lake: Lake, run: Run) -> str | None:
+    """The version to start from: the newest promoted one that saw less, if its vectors are as long; None without."""
+    events = [row.asDict() for row in lake.read_or_empty(MODELS, model_name=MODEL).collect()]
+    withdrawn = {event["model_version"] for event in events if event["event"] == "withdrawn"}
+    until = run.trained_until.replace(tzinfo=None)
+    # strictly less: another attempt of this interval starts from the same version, and gives the same model
+    earlier = [e for e in events if e["event"] == "promoted" and e["trained_until"] < until]
+    kept = [event for event in earlier if event["model_version"] not in withdrawn]
+    if not kept:
+        say("  no earlier job embeddings to start from: trained anew")
+        return None
+    version = str(max(kept, key=lambda event: (event["trained_until"], event["event_ts"]))["model_version"])
+    model = load_model(run.artifact(MODEL, version))
+    if model.dim != run.settings.train_job_embeddings.dim or model.squares is None:
+        say(f"  {version} has {model.dim} dimensions, or was kept without squares: trained anew")
+        return None
+    say(f"  starts from {version}")
+    return version
 
 
 def chains_read(lake: Lake, run: Run) -> DataFrame:
     """The chains that start before `trained_until`, on the dates that training looks back on."""
+    chains = lake.read(BEHAVIOR_CHAINS, dates_read(run))
+    # a newer run may have put late actions into them: this one has not seen those
+    return chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
+
+
+def dates_read(run: Run) -> Dates:
     end = (run.trained_until - timedelta(microseconds=1)).date() + DAY
     first = max(run.history_start, end - run.settings.training.lookback_days * DAY)
     # A history that starts after trained_until has no dates to read.
-    chains = lake.read(BEHAVIOR_CHAINS, Dates(min(first, end - DAY), end))
-    # a newer run may have put late actions into them: this one has not seen those
-    return chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
+    return Dates(min(first, end - DAY), end)
+
+
+def refusals_read(lake: Lake, run: Run, chains: DataFrame) -> DataFrame:
+    """What the chains' seekers refused before `trained_until`, on the same dates."""
+    events = known(lake.read(EVENTS, dates_read(run)), run)
+    return refused_jobs(events.where(F.col("event_ts") < F.lit(run.trained_until)), chains)
 
 
 def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:
@@ -105,6 +159,8 @@ def write_model(lake: Lake, run: Run, corpus: JobCorpus, trained: Trained, field
             job_ids=corpus.job_ids[corpus.has_id],
             table=trained.table,
             weights=corpus.weights,
+            squares=trained.state.squares.mean(axis=1),
+            bias=trained.state.bias,
             config=config | {"trained_until": run.trained_until.isoformat()},
         )
 

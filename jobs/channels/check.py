@@ -13,8 +13,10 @@ import numpy as np
 
 from gpu_retrieval import Ragged
 from jobs.channels.inventory import NODE_FIELD, Inventory, Shard, open_inventory
+from jobs.channels.neighbors import Neighbors, Weighed, open_neighbors
 from jobs.channels.search import (
     CHANNELS,
+    NEIGHBORS,
     ORGANIC,
     POPULARITY_WEIGHT,
     Batch,
@@ -52,9 +54,13 @@ def channel_recall(channel: str, batch: Batch, inventory: Inventory, plan: Searc
         return []
     hits = search_channel(channel, ORGANIC, asking, inventory, replace(plan, device="cpu"))
     vectors = query_vectors(channel, asking)
+    neighbors = open_neighbors(plan.neighbors) if plan.chains == NEIGHBORS and channel in asking.chains else None
     shares = []
     for query in range(len(asking)):
-        ids, scores = plain_answer(channel, asking, query, vectors[query], inventory)
+        if neighbors is None:
+            ids, scores = plain_answer(channel, asking, query, vectors[query], inventory)
+        else:
+            ids, scores = plain_merge(asking.chains[channel], asking.excluded, query, neighbors)
         wanted = min(plan.k, len(ids))
         if not wanted:
             continue
@@ -62,6 +68,19 @@ def channel_recall(channel: str, batch: Batch, inventory: Inventory, plan: Searc
         found = hits.ids[query][hits.ids[query] >= 0]
         shares.append(float(np.isin(found, ids[scores >= least]).sum() / wanted))
     return shares
+
+
+def plain_merge(chains: Weighed, excluded: Ragged, query: int, neighbors: Neighbors) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, scores) of every neighbour of the chain's jobs that is not excluded."""
+    first, last = chains.jobs.offsets[query : query + 2]
+    weights, worth = chains.weights[first:last], dict[int, float]()
+    for job, weight in zip(chains.jobs.row(query), weights.astype(np.float64), strict=True):
+        _, near, cosines = neighbors.of(np.array([job]))
+        for other, cosine in zip(near.tolist(), cosines.tolist(), strict=True):
+            worth[other] = worth.get(other, 0.0) + weight * cosine
+    left = {job: score for job, score in worth.items() if job not in excluded.row(query)}
+    scores = np.array(list(left.values())) / weights.sum(dtype=np.float64)
+    return np.array(list(left), np.int64), scores.astype(np.float32)
 
 
 def plain_answer(

@@ -39,6 +39,8 @@ POSTED, CLOSED = "posted_s", "closed_s"
 
 # Fields that a candidate's reasons name: kept beside the index too, for look-up by job.
 EXPLAINED_FIELDS = (NODE_FIELD, "occupation", "title", "region")
+# What a neighbour is checked by, besides: whether it is promoted, and when it opens and closes.
+LOOKED_UP_FIELDS = (*EXPLAINED_FIELDS, PROMOTED_FIELD)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,17 @@ class ShardSpec:
 
 @dataclass(frozen=True)
 class Shard:
-    """One opened shard. `popularity`, `external_ids` and `terms` are aligned with `ids`, the index's own, ascending."""
+    """One opened shard.
+
+    `popularity`, `external_ids`, `times` and `terms` are aligned with `ids`, the index's own, ascending; `times` is
+    (n, 2) float64: when a job opens and closes, NaN where it was always open or still is.
+    """
 
     index: TermKnnIndex
     popularity: np.ndarray
     external_ids: pa.ChunkedArray
     ids: np.ndarray
+    times: np.ndarray
     terms: dict[str, Ragged]
     vector_ids: np.ndarray
     vectors: np.ndarray
@@ -80,11 +87,12 @@ def build_shard(rows: pa.Table, spec: ShardSpec, folder: Path) -> int:
     is_open = rows.column("is_open").to_numpy()
     inventory = rows.filter(pa.array(is_open)).combine_chunks()
     terms = terms_by_field(inventory.column("terms"), spec.fields)
+    times = {name: inventory.column(name).to_numpy() for name in (POSTED, CLOSED)}
     index = TermKnnIndex.build(
         job_ids[is_open],
         np.ascontiguousarray(vectors[is_open]),
         terms=terms,
-        numbers={name: inventory.column(name).to_numpy() for name in (POSTED, CLOSED)},
+        numbers=times,
         storage=spec.storage,
         fingerprint=spec.fingerprint,
         device="cpu",
@@ -92,7 +100,8 @@ def build_shard(rows: pa.Table, spec: ShardSpec, folder: Path) -> int:
     index.save(folder / "index")
     np.save(folder / "ids.npy", job_ids[is_open])
     np.save(folder / "popularity.npy", inventory.column("popularity").to_numpy())
-    for field in EXPLAINED_FIELDS:
+    np.save(folder / "times.npy", np.stack(list(times.values()), axis=1))
+    for field in LOOKED_UP_FIELDS:
         np.save(folder / f"terms-{field}-offsets.npy", terms[field].offsets)
         np.save(folder / f"terms-{field}-values.npy", terms[field].values)
     with pa.OSFile(str(folder / "external_ids.arrow"), "wb") as file:
@@ -189,6 +198,13 @@ class Inventory:
             values[spans(offsets[asked], lengths)] = found
         return offsets, values
 
+    def times_of(self, job_ids: np.ndarray) -> np.ndarray:
+        """(m, 2): when each job opens and closes; NaN where it is not known."""
+        found = np.full((len(job_ids), 2), np.nan)
+        for shard, rows in self._rows_by_shard(job_ids, lambda shard: shard.ids):
+            found[rows.asked] = shard.times[rows.stored]
+        return found
+
     def _rows_by_shard(
         self, job_ids: np.ndarray, ids_of: Callable[[Shard], np.ndarray]
     ) -> Iterable[tuple[Shard, Rows]]:
@@ -242,7 +258,8 @@ def _open_shard(folder: Path, device: str) -> Shard:
         mapped("popularity.npy"),
         names,
         mapped("ids.npy"),
-        {f: Ragged(mapped(f"terms-{f}-offsets.npy"), mapped(f"terms-{f}-values.npy")) for f in EXPLAINED_FIELDS},
+        mapped("times.npy"),
+        {f: Ragged(mapped(f"terms-{f}-offsets.npy"), mapped(f"terms-{f}-values.npy")) for f in LOOKED_UP_FIELDS},
         mapped("vector_ids.npy"),
         mapped("vectors.npy"),
     )

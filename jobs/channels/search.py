@@ -6,7 +6,7 @@ Spark's `mapInArrow` runs on partitions of seekers; all of it is NumPy, Arrow an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,9 @@ from jobs.channels.inventory import (
     open_inventory,
     terms_by_field,
 )
+from jobs.channels.neighbors import APPLY, CLICK, Weighed, merged, open_neighbors
 from jobs.channels.queries import TERM_FIELDS
+from jobs.embeddings.corpus import positions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,6 +40,9 @@ CHANNELS = {
     ORGANIC: ("graph", "click_chain", "apply_chain", "terms", "popular"),
     PROMOTED: ("graph", "click_chain", "apply_chain", "terms"),
 }
+
+# How the chain channels are answered: by the chain's vector, or from the neighbours of its jobs.
+VECTORS, NEIGHBORS = "vectors", "neighbors"
 
 RESULT = pa.schema(
     [
@@ -58,7 +63,11 @@ RESULT_DDL = (
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What every worker needs to search. `at_its_time`: queries see jobs open at their own instant."""
+    """What every worker needs to search. `at_its_time`: queries see jobs open at their own instant.
+
+    `chains` says how the chain channels are answered; with `both_ways`, the other way is asked too, as
+    `click_neighbors` and `apply_neighbors`, or `click_vectors` and `apply_vectors`.
+    """
 
     inventory: str
     k: int
@@ -66,6 +75,9 @@ class SearchPlan:
     device: str
     at_its_time: bool
     flows: tuple[str, ...] = (ORGANIC, PROMOTED)
+    chains: str = VECTORS
+    neighbors: str = ""
+    both_ways: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,7 @@ class Batch:
     terms: dict[str, Ragged]
     bands: list[Ragged]
     excluded: Ragged
+    chains: dict[str, Weighed]
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -93,6 +106,7 @@ class Batch:
             {field: terms.take(rows) for field, terms in self.terms.items()},
             [band.take(rows) for band in self.bands],
             self.excluded.take(rows),
+            {channel: chain.take(rows) for channel, chain in self.chains.items()},
         )
 
     def has(self, field: str) -> np.ndarray:
@@ -123,38 +137,53 @@ def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Itera
 
 def search_batch(batch: Batch, inventory: Inventory, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
     for flow in plan.flows:
-        for channel in CHANNELS[flow]:
-            rows = np.flatnonzero(asks(channel, batch))
+        for channel in asked_channels(flow, plan):
+            rows = np.flatnonzero(asks(_served(channel), batch))
             if rows.size:
                 asking = batch.take(rows)
                 hits = search_channel(channel, flow, asking, inventory, plan)
                 yield result_rows(flow, channel, asking.query_ids, hits, plan.k)
 
 
+def asked_channels(flow: str, plan: SearchPlan) -> tuple[str, ...]:
+    other = NEIGHBORS if plan.chains == VECTORS else VECTORS
+    return (*CHANNELS[flow], *((f"click_{other}", f"apply_{other}") if plan.both_ways else ()))
+
+
+def _served(channel: str) -> str:
+    """The channel itself, or the chain channel that it answers another way."""
+    kind, _, way = channel.partition("_")
+    return f"{kind}_chain" if way in (VECTORS, NEIGHBORS) else channel
+
+
 def read_batch(rows: pa.RecordBatch, inventory: Inventory) -> Batch:
     """The arrays of a batch whose columns are those of `queries.COLUMNS`."""
     columns = {name: rows.column(rows.schema.get_field_index(name)) for name in rows.schema.names}
     n_bands = int(np.max(np.diff(columns["bands"].offsets.to_numpy()), initial=0))
+    chains = {
+        channel: Weighed(lists_of(columns[name], np.int64), columns[f"{name}_weights"].flatten().to_numpy())
+        for channel, name in ((CLICK, "clicked"), (APPLY, "applied"))
+    }
     return Batch(
         query_ids=columns["query_id"].to_numpy(),
         as_of_s=columns["as_of_ts"].cast(pa.int64()).to_numpy() / 1e6,
-        clicked=chain_vectors(columns["clicked"], columns["clicked_weights"], inventory),
-        applied=chain_vectors(columns["applied"], columns["applied_weights"], inventory),
+        clicked=chain_vectors(chains[CLICK], inventory),
+        applied=chain_vectors(chains[APPLY], inventory),
         terms=terms_by_field(pa.chunked_array([columns["terms"]]), TERM_FIELDS),
         bands=[_band(columns["bands"], band) for band in range(n_bands)],
         excluded=lists_of(columns["excluded"], np.int64),
+        chains=chains,
     )
 
 
-def chain_vectors(jobs: pa.ListArray, weights: pa.ListArray, inventory: Inventory) -> np.ndarray:
+def chain_vectors(chains: Weighed, inventory: Inventory) -> np.ndarray:
     """(q, d) unit vectors: the mean of a chain's job vectors, each with its weight."""
-    chain = lists_of(jobs, np.int64)
-    lengths = np.diff(chain.offsets)
-    weighted = inventory.vectors_of(chain.values) * weights.flatten().to_numpy()[:, None]
+    lengths = np.diff(chains.jobs.offsets)
+    weighted = inventory.vectors_of(chains.jobs.values) * chains.weights[:, None]
     pooled = np.zeros((len(lengths), inventory.dim), np.float32)
     some = lengths > 0
     if some.any():
-        pooled[some] = np.add.reduceat(weighted, chain.offsets[:-1][some], axis=0)
+        pooled[some] = np.add.reduceat(weighted, chains.jobs.offsets[:-1][some], axis=0)
     return unit(pooled)
 
 
@@ -224,8 +253,32 @@ def _open_at(batch: Batch) -> list[Clause]:
     ]
 
 
+def _passes(batch: Batch, flow: str, inventory: Inventory, plan: SearchPlan) -> Callable[..., np.ndarray]:
+    """(rows, jobs) → bool: what `_promoted`, `_open_at` and the exclusions ask, of single open jobs."""
+    known, code = np.unique(batch.excluded.values, return_inverse=True)
+    excluded = np.sort(batch.excluded.row_numbers() * len(known) + code)
+
+    def passes(rows: np.ndarray, jobs: np.ndarray) -> np.ndarray:
+        at, is_met = positions(known, jobs)
+        fine = ~(is_met & positions(excluded, rows * len(known) + at)[1])
+        if flow == PROMOTED:
+            fine &= np.diff(inventory.terms_of(PROMOTED_FIELD, jobs)[0]) > 0
+        if plan.at_its_time:
+            posted, closed = inventory.times_of(jobs).T
+            fine &= ~(posted >= batch.as_of_s[rows]) & ~(closed <= batch.as_of_s[rows])
+        return fine
+
+    return passes
+
+
 def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:
     """The channel's answer over all shards. Of several bands, band b scores within (−b − 1, −b)."""
+    way, channel = channel.rpartition("_")[2], _served(channel)
+    if way == NEIGHBORS or (way == "chain" and plan.chains == NEIGHBORS):
+        neighbors = open_neighbors(plan.neighbors)
+        return merged(
+            batch.chains[channel], neighbors, _passes(batch, flow, inventory, plan), plan.k, plan.memory_budget
+        )
     shared = [_promoted(batch)] if flow == PROMOTED else []
     shared += _open_at(batch) if plan.at_its_time else []
     bands = bands_of(channel, batch)

@@ -8,15 +8,13 @@ neither on the number of threads nor on their timing.
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from jobs.embeddings.corpus import JobCorpus
-from jobs.embeddings.encoder import random_table
+from jobs.embeddings.state import State
 from jobs.embeddings.steps import Ints, SkipGram, Step, distinct
 
 Floats = NDArray[np.float32]
@@ -30,12 +28,11 @@ _ADAGRAD = np.float32(1e-10)
 class CompiledLearner:
     """The embedding table and the bias, and how a step changes them. Memory beside them: a few steps' vectors."""
 
-    def __init__(self, corpus: JobCorpus, options: SkipGram) -> None:
+    def __init__(self, corpus: JobCorpus, options: SkipGram, state: State) -> None:
         numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         self._rows, self._weights, self._options = corpus.rows, corpus.weights, options
-        self.table: Floats = random_table(len(corpus.weights), options.dim, options.seed).numpy()
-        self._squares = np.zeros_like(self.table)
-        self._bias, self._bias_squares = np.float32(-math.log(options.negatives)), np.float32(0)
+        self.table, self._squares = state.table, state.squares
+        self._bias, self._bias_squares = state.bias
         self._place = np.full(len(corpus.weights), -1, np.int32)
         n_pairs = options.pairs_a_step
         n_most = n_pairs * (2 + options.negatives)
@@ -43,13 +40,16 @@ class CompiledLearner:
         self._contexts, self._pulls = np.empty((2, n_pairs, options.dim), np.float32)
         self._norms = np.empty(n_most, np.float32)
 
+    def state(self) -> State:
+        return State(self.table, self._squares, np.array([self._bias, self._bias_squares]))
+
     def learn(self, step: Step) -> float:
         """Take one step; returns the loss before it."""
         rows, scale, rate = self._rows, np.float32(self._options.scale), np.float32(self._options.learning_rate)
         bags = (rows.offsets, np.asarray(rows.values), rows.id_rows, self._weights)
         _pool(step.jobs, step.keeps_id, *bags, self.table, self._vectors, self._norms)
         slopes, losses = slopes_and_losses(
-            step.position, step.masked, step.costs, scale, self._bias, self._vectors, self._contexts, self._pulls
+            step.position, step.counts, step.costs, scale, self._bias, self._vectors, self._contexts, self._pulls
         )
         starts, entries = by_job(step.position, len(step.jobs))
         _vector_gradients(
@@ -101,12 +101,12 @@ def _pool(jobs, keeps_id, offsets, values, id_rows, weights, table, vectors, nor
 
 
 @njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
-def slopes_and_losses(position, masked, costs, scale, bias, vectors, contexts, pulls):  # type: ignore[no-untyped-def]
+def slopes_and_losses(position, counts, costs, scale, bias, vectors, contexts, pulls):  # type: ignore[no-untyped-def]
     """(slopes, losses): the loss's derivative by each score, (pairs, 1 + negatives), and each pair's loss.
 
     Into `contexts` go the vectors of the contexts, into `pulls` the loss's gradients by them.
     """
-    n_pairs, n_negatives = masked.shape
+    n_pairs, n_negatives = counts.shape
     dim = vectors.shape[1]
     slopes = np.zeros((n_pairs, 1 + n_negatives), np.float32)
     losses = np.zeros(n_pairs, np.float32)
@@ -116,14 +116,14 @@ def slopes_and_losses(position, masked, costs, scale, bias, vectors, contexts, p
             contexts[pair, d] = vectors[at, d]
             pulls[pair, d] = 0.0
         for k in range(1 + n_negatives):
-            if k > 0 and masked[pair, k - 1]:
+            if k > 0 and counts[pair, k - 1] == 0.0:
                 continue
             other = position[pair] if k == 0 else position[2 * n_pairs + pair * n_negatives + k - 1]
             product = np.float32(0.0)
             for d in range(dim):
                 product += vectors[other, d] * contexts[pair, d]
             # A positive is repelled by how little it is liked, a negative by how much.
-            sign, cost = (np.float32(-1.0), costs[pair]) if k == 0 else (np.float32(1.0), np.float32(1.0))
+            sign, cost = (np.float32(-1.0), costs[pair]) if k == 0 else (np.float32(1.0), counts[pair, k - 1])
             score = sign * (scale * product + bias)
             falling = np.exp(-abs(score))
             losses[pair] += cost * (max(score, np.float32(0.0)) + np.log1p(falling))

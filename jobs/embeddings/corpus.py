@@ -23,6 +23,7 @@ from jobs.artifacts import local_path
 from jobs.chains.sessionize import CHAIN_ACTIONS
 from jobs.embeddings.features import JobRows, feature_keys, feature_weights
 from jobs.embeddings.pairs import Chains
+from jobs.embeddings.team import ALONE, Team
 
 CHAINS_A_FILE = 1_000_000
 JOBS_A_BATCH = 65_536
@@ -86,13 +87,21 @@ def write_corpus(
     fields: list[str],
     market_fields: list[str],
     uri: str,
+    refused: DataFrame | None = None,
 ) -> int:
-    """Write both below `uri`, replacing what is there; returns how many chains there are."""
+    """Write both below `uri`, replacing what is there; returns how many chains there are.
+
+    `refused` is as of `refused_jobs`, where training learns from it.
+    """
     encoded = encode_chains(chains, until).persist()
     n_chains = encoded.count()
+    written = encoded
+    if refused is not None:
+        none = F.array().cast("array<bigint>")
+        written = encoded.join(refused, "chain_id", "left").withColumn("refused", F.coalesce("refused", none))
     # Files and order must not depend on how many tasks there were: the order of training follows them.
     n_files = 1 + n_chains // CHAINS_A_FILE
-    ordered = encoded.repartition(n_files, "chain_id").sortWithinPartitions("chain_id")
+    ordered = written.repartition(n_files, "chain_id").sortWithinPartitions("chain_id")
     ordered.write.mode("overwrite").parquet(f"{uri}/chains")
     encode_jobs(job_terms, fields, encoded, market_fields).write.mode("overwrite").parquet(f"{uri}/jobs")
     encoded.unpersist()
@@ -188,13 +197,24 @@ def positions(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[ND
     return at, ordered[at] == wanted
 
 
-def chain_batches(uri: str, job_ids: NDArray[np.int64], chains_a_batch: int) -> Iterator[Chains]:
-    """The chains below `uri`, always in the same order, jobs as positions in `job_ids`."""
-    for batch in _batches(f"{uri}/chains", chains_a_batch):
+def chain_batches(uri: str, job_ids: NDArray[np.int64], chains_a_batch: int, team: Team = ALONE) -> Iterator[Chains]:
+    """The chains below `uri`, always in the same order, jobs as positions in `job_ids`; of each batch, one's part."""
+    for whole in _batches(f"{uri}/chains", chains_a_batch):
+        first, last = (whole.num_rows * (team.rank + more) // team.size for more in (0, 1))
+        batch = whole.slice(first, last - first)
         lengths = batch["jobs"].value_lengths().to_numpy()
         jobs, _ = positions(job_ids, batch["jobs"].flatten().to_numpy())
         actions = batch["actions"].flatten().to_numpy().astype(np.int64)
-        yield Chains(jobs, actions, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+        refused = _refused(batch, job_ids) if "refused" in batch.schema.names else (None, None)
+        yield Chains(jobs, actions, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), *refused)
+
+
+def _refused(batch: pa.RecordBatch, job_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(jobs, offsets) of what each chain refused; a job that training does not know is left out."""
+    jobs, is_known = positions(job_ids, batch["refused"].flatten().to_numpy())
+    lengths = batch["refused"].value_lengths().to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return jobs[is_known], np.concatenate([[0], np.cumsum(segment_sums(is_known, offsets), dtype=np.int64)])
 
 
 def _batches(uri: str, rows: int) -> Iterator[pa.RecordBatch]:

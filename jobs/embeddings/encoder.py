@@ -35,12 +35,12 @@ class Adagrad:
     merging repeated rows than this on the whole step.
     """
 
-    def __init__(self, parameter: Tensor, learning_rate: float) -> None:
+    def __init__(self, parameter: Tensor, learning_rate: float, squares: Tensor | None = None) -> None:
         self._parameter, self._learning_rate = parameter, learning_rate
-        self._squares = torch.zeros_like(parameter)
+        self.squares = torch.zeros_like(parameter) if squares is None else squares
 
     def step(self, rows: Tensor, gradient: Tensor) -> None:
         """`gradient` is of parameter[rows]; `rows` are distinct."""
-        squares = self._squares[rows] + gradient**2
-        self._squares[rows] = squares
+        squares = self.squares[rows] + gradient**2
+        self.squares[rows] = squares
         self._parameter[rows] -= self._learning_rate * gradient / (squares.sqrt() + 1e-10)

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 # A feature is its field's position and its term's id in one int64.
-_FIELD_BITS = 32
+FIELD_BITS = 32
 
 # A feature of one job in ten or fewer counts in full, a more frequent one less, one of all jobs nothing.
 _COMMON_SHARE = 0.1
@@ -37,7 +37,7 @@ def feature_keys(fields: Sequence[str]) -> Column:
 
 
 def _keyed(position: int) -> Callable[[Column], Column]:
-    return lambda term: term.cast("bigint") + F.lit(position << _FIELD_BITS)
+    return lambda term: term.cast("bigint") + F.lit(position << FIELD_BITS)
 
 
 def feature_weights(n_jobs_of_feature: NDArray[np.int64], n_jobs: int) -> NDArray[np.float32]:

@@ -22,6 +22,8 @@ FORMAT = 1
 
 # Arrays of the folder, each NAME.npy.
 ARRAYS = ("feature_keys", "job_ids", "table", "weights")
+# Of these, a model may have none.
+GOING_ON = ("squares", "bias")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Model:
 
     `fields` are the term fields, in the order of the feature keys; `feature_keys` (features,) int64 and
     `job_ids` (jobs with an id embedding,) int64, both sorted; `table` (features + jobs, dim) float32,
-    `weights` (features + jobs,) float32; `config` is what it was trained with.
+    `weights` (features + jobs,) float32; `config` is what it was trained with. `squares` (features + jobs,) float32
+    and `bias` (2,) are what a later training goes on from (`state.State`); they decide no vector, and may be missing.
     """
 
     fields: tuple[str, ...]
@@ -39,6 +42,8 @@ class Model:
     table: NDArray[np.float32]
     weights: NDArray[np.float32]
     config: dict[str, Any]
+    squares: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
 
     @property
     def dim(self) -> int:
@@ -85,6 +90,8 @@ def save_model(
     table: NDArray[np.float32],
     weights: NDArray[np.float32],
     config: dict[str, Any],
+    squares: NDArray[np.float32] | None = None,
+    bias: NDArray[np.float32] | None = None,
 ) -> str:
     """Write the model into a local folder; returns its fingerprint.
 
@@ -98,6 +105,9 @@ def save_model(
     arrays = {"feature_keys": feature_keys, "job_ids": job_ids, "table": table, "weights": weights}
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", np.ascontiguousarray(arrays[name]), allow_pickle=False)
+    if squares is not None and bias is not None:
+        np.save(folder / "squares.npy", squares, allow_pickle=False)
+        np.save(folder / "bias.npy", bias, allow_pickle=False)
     manifest = {"format": FORMAT, "fields": list(fields), "config": config}
     fingerprint = _fingerprint(folder, manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest | {"fingerprint": fingerprint}, indent=1, sort_keys=True))
@@ -128,5 +138,8 @@ def load_model(uri: str) -> Model:
     if manifest["format"] != FORMAT:
         raise LakeError(f"{uri}: expected model format {FORMAT}, got {manifest['format']}")
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+    for name in GOING_ON:
+        if (folder / f"{name}.npy").is_file():
+            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     config = manifest["config"] | {"fingerprint": manifest["fingerprint"]}
     return Model(fields=tuple(manifest["fields"]), config=config, **arrays)

@@ -1,4 +1,7 @@
-"""Training pairs of a chain: each action with those before it (58.com's left-wise positives, SOURCES 1)."""
+"""Training pairs of a chain: each action with those before it (58.com's left-wise positives, SOURCES 1).
+
+Or, as an option, with those before and after it, as word2vec has it.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,15 @@ _APPLIED = [CHAIN_ACTIONS.index(action) for action in APPLY_ACTIONS]
 class Chains:
     """Chains back to back: chain c holds points offsets[c] up to offsets[c + 1].
 
-    `jobs` is (n,) int64, `actions` (n,) int64 positions in `CHAIN_ACTIONS`, `offsets` (chains + 1,) int64.
+    `jobs` is (n,) int64, `actions` (n,) int64 positions in `CHAIN_ACTIONS`, `offsets` (chains + 1,) int64. Where
+    they are known, chain c's seeker did not want refused[refused_offsets[c]:refused_offsets[c + 1]].
     """
 
     jobs: Ints
     actions: Ints
     offsets: Ints
+    refused: Ints | None = None
+    refused_offsets: Ints | None = None
 
     @cached_property
     def chain_of_point(self) -> Ints:
@@ -51,8 +57,23 @@ def left_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
     return targets[differ], contexts[differ]
 
 
-def applied_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
+def right_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
+    """(target, context) points: each point with up to windows[action of the target] points just after it.
+
+    >>> chains = Chains(np.array([7, 8, 9, 7, 5]), np.array([0, 0, 2, 0, 0]), np.array([0, 3, 5]))
+    >>> [array.tolist() for array in right_pairs(chains, np.array([1, 1, 2, 2, 2]))]
+    [[3, 1, 0], [4, 2, 1]]
+    """
+    n = len(chains.jobs)
+    backwards = Chains(chains.jobs[::-1], chains.actions[::-1], n - chains.offsets[::-1])
+    targets, contexts = left_pairs(backwards, windows)
+    return n - 1 - targets, n - 1 - contexts
+
+
+def applied_pairs(chains: Chains, windows: Ints, both_sides: bool = False) -> tuple[Ints, Ints]:
     """(target, context) points: each point with its chain's last application, beyond what `left_pairs` has.
+
+    With `both_sides`, beyond what `right_pairs` has too.
 
     What a chain led to is context of all of it, before and after, as the booked listing is at Airbnb (Grbovic and
     Cheng 2018, §3.2). A chain without an application has none; a job is no context of itself.
@@ -66,7 +87,7 @@ def applied_pairs(chains: Chains, windows: Ints) -> tuple[Ints, Ints]:
         return points, points
     applied = np.where(np.isin(chains.actions, _APPLIED), points, -1)
     context = np.maximum.reduceat(applied, chains.offsets[:-1])[chains.chain_of_point]
-    in_window = (context < points) & (points - context <= windows[chains.actions])
+    in_window = ((context < points) | both_sides) & (np.abs(points - context) <= windows[chains.actions])
     wanted = (context >= 0) & ~in_window & (chains.jobs != chains.jobs[context])
     return points[wanted], context[wanted]
 

@@ -127,6 +127,21 @@ class Negatives:
         return drawn
 
 
+def refusals_drawn(
+    rng: np.random.Generator, refused: Ints, offsets: Ints, chains: Ints, drawn: Ints, share: float
+) -> NDArray[np.bool_]:
+    """Put jobs that a pair's chain refused into `share` of its negatives, in place; (pairs, negatives) which.
+
+    Chain c refused refused[offsets[c]:offsets[c + 1]], all alike; `chains` (pairs,) and `drawn` (pairs, negatives)
+    are of the pairs. A pair whose chain refused nothing keeps its negatives.
+    """
+    n_refused = (offsets[1:] - offsets[:-1])[chains][:, None]
+    own = (rng.random(drawn.shape) < share) & (n_refused > 0)
+    places = offsets[chains][:, None] + (rng.random(drawn.shape) * n_refused).astype(np.int64)
+    drawn[own] = refused[places[own]]
+    return own
+
+
 class Positives:
     """The jobs of each chain of a batch: a negative that is one of its chain's jobs is none.
 

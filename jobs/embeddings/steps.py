@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from jobs.embeddings.corpus import JobCorpus
-from jobs.embeddings.pairs import Chains, Ints, action_windows, applied_pairs, cost_matrix, left_pairs
-from jobs.embeddings.sampling import Frequencies, Markets, Negatives, Positives, negative_shares
+from jobs.embeddings.pairs import (
+    Chains,
+    Ints,
+    action_windows,
+    applied_pairs,
+    cost_matrix,
+    left_pairs,
+    right_pairs,
+)
+from jobs.embeddings.sampling import (
+    Frequencies,
+    Markets,
+    Negatives,
+    Positives,
+    negative_shares,
+    refusals_drawn,
+)
 
 WINDOWS = MappingProxyType({"view": 5, "save": 10, "apply": 20, "call": 20, "message": 20})
 
@@ -23,7 +39,8 @@ class SkipGram:
 
     dim: int = 64
     epochs: int = 6
-    windows: Mapping[str, int] = field(default_factory=lambda: WINDOWS)
+    contexts: str = "before"
+    windows: Mapping[str, int] = field(default_factory=lambda: dict(WINDOWS))
     costs: Mapping[str, float] = field(default_factory=dict)
     applied_context: bool = False
     negatives: int = 10
@@ -31,6 +48,8 @@ class SkipGram:
     negative_power: float = 0.75
     inventory_share: float = 0.5
     local_share: float = 0.0
+    refused_share: float = 0.0
+    refused_weight: float = 1.0
     id_dropout: float = 0.5
     scale: float = 7.0
     learning_rate: float = 0.05
@@ -48,13 +67,14 @@ class Step:
 
     `jobs` (n,) are the distinct jobs of the step, `keeps_id` (n,) whether each is trained with its id.
     `position` (pairs · (2 + negatives),) are places in `jobs`: of the targets, of the contexts, then of the
-    negatives, pair by pair. `masked` is (pairs, negatives), `costs` (pairs,).
+    negatives, pair by pair. `counts` (pairs, negatives) is what each negative counts, 0 where it is none; `costs`
+    (pairs,) what each positive does.
     """
 
     jobs: Ints
     keeps_id: NDArray[np.bool_]
     position: NDArray[np.int64]
-    masked: NDArray[np.bool_]
+    counts: NDArray[np.float32]
     costs: NDArray[np.float32]
 
     @property
@@ -72,20 +92,28 @@ class Steps:
         everywhere, markets = Frequencies(shares), Markets(corpus.markets)
         self._negatives = Negatives(everywhere, markets, options.local_share, options.pairs_a_draw)
         self._windows, self._costs = action_windows(options.windows), cost_matrix(options.costs)
-        self._rng, self._options = np.random.default_rng(options.seed), options
+        self._options = options
         self._place = np.full(len(corpus.job_ids), -1, np.int32)
+        self.begin(0)
+
+    def begin(self, epoch: int, part: int = 0, generator: Mapping[str, Any] | None = None) -> None:
+        """Draw as of the start of an epoch, for a part of the chains; or go on from the state of a generator."""
+        self._rng = np.random.default_rng([self._options.seed, epoch, part])
+        if generator:
+            self._rng.bit_generator.state = generator
+
+    @property
+    def generator(self) -> dict[str, Any]:
+        return dict(self._rng.bit_generator.state)
 
     def of(self, chains: Chains) -> Iterator[Step]:
-        targets, contexts = left_pairs(chains, self._windows)
-        if self._options.applied_context:
-            more = applied_pairs(chains, self._windows)
-            targets, contexts = np.concatenate([targets, more[0]]), np.concatenate([contexts, more[1]])
+        targets, contexts = self._pairs(chains)
         positives = Positives(chains.chain_of_point, chains.jobs, len(self._place))
         order = self._rng.permutation(len(targets))
         for start in range(0, len(order), self._options.pairs_a_step):
             chosen = order[start : start + self._options.pairs_a_step]
             target, context = targets[chosen], contexts[chosen]
-            drawn = self._negatives.draw(self._rng, chains.jobs[target], self._options.negatives)
+            drawn, counts = self._negatives_of(chains, positives, target, context)
             jobs, position = distinct(
                 np.concatenate([chains.jobs[target], chains.jobs[context], drawn.ravel()]), self._place
             )
@@ -94,9 +122,32 @@ class Steps:
                 # Without its id, a job is trained as the new job that it once was: most are new when they matter.
                 keeps_id=self._rng.random(len(jobs)) >= self._options.id_dropout,
                 position=position,
-                masked=positives.hit(chains.chain_of_point[target], drawn),
+                counts=counts,
                 costs=self._costs[chains.actions[target], chains.actions[context]],
             )
+
+    def _pairs(self, chains: Chains) -> tuple[Ints, Ints]:
+        found, both_sides = [left_pairs(chains, self._windows)], self._options.contexts == "both"
+        if both_sides:
+            found.append(right_pairs(chains, self._windows))
+        if self._options.applied_context:
+            found.append(applied_pairs(chains, self._windows, both_sides))
+        return np.concatenate([pairs[0] for pairs in found]), np.concatenate([pairs[1] for pairs in found])
+
+    def _negatives_of(
+        self, chains: Chains, positives: Positives, target: Ints, context: Ints
+    ) -> tuple[Ints, NDArray[np.float32]]:
+        """(pairs, negatives) jobs and what each counts: one of its chain's jobs nothing, unless it was refused."""
+        options, chain = self._options, chains.chain_of_point[target]
+        drawn = self._negatives.draw(self._rng, chains.jobs[target], options.negatives)
+        if not options.refused_share or chains.refused is None or chains.refused_offsets is None:
+            return drawn, (~positives.hit(chain, drawn)).astype(np.float32)
+        own = refusals_drawn(self._rng, chains.refused, chains.refused_offsets, chain, drawn, options.refused_share)
+        counts = (~positives.hit(chain, drawn)).astype(np.float32)
+        counts[own] = options.refused_weight
+        # A refused job that the pair itself is of would be pulled and pushed at once, or pushed from itself.
+        counts[(drawn == chains.jobs[target][:, None]) | (drawn == chains.jobs[context][:, None])] = 0.0
+        return drawn, counts
 
 
 @njit(cache=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,57 +14,107 @@ from torch import Tensor
 
 from jobs.embeddings.compiled import CompiledLearner
 from jobs.embeddings.corpus import JobCorpus, chain_batches
-from jobs.embeddings.encoder import Adagrad, pooled, random_table
+from jobs.embeddings.encoder import Adagrad, pooled
 from jobs.embeddings.losses import negative_sampling_loss
+from jobs.embeddings.pairs import Chains
+from jobs.embeddings.state import Checkpoint, Place, State, random_state
 from jobs.embeddings.steps import SkipGram, Step, Steps
+from jobs.embeddings.team import ALONE, Team
 
 PROGRESS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Trained:
-    """`table` is (rows, dim) float32: the features' rows, then the ids'; `loss` a pair's, last epoch."""
+    """Rows of `state` are the features', then the ids'; `loss` is a pair's, last epoch."""
 
-    table: NDArray[np.float32]
+    state: State
     loss: float
     n_pairs: int
     pairs_per_s: float
 
+    @property
+    def table(self) -> NDArray[np.float32]:
+        return self.state.table
+
 
 def train(
-    corpus: JobCorpus, uri: str, n_chains: int, options: SkipGram, say: Callable[[str], None] = print
+    corpus: JobCorpus,
+    uri: str,
+    n_chains: int,
+    options: SkipGram,
+    say: Callable[[str], None] = print,
+    *,
+    start: State | None = None,
+    checkpoint: Checkpoint | None = None,
+    team: Team = ALONE,
 ) -> Trained | None:
     """Train on the chains below `uri`; None where they hold no pair of different jobs.
 
-    The same corpus and options give the same table, bit for bit, on one machine: by the compiled step with
-    any number of threads, by PyTorch on one thread of a CPU. Memory is the embedding table twice, what
-    `JobCorpus` holds, and the pairs of `chains_a_batch` chains.
+    The same corpus, options and `start` give the same table, bit for bit, on one machine: by the compiled step
+    with any number of threads, by PyTorch on one thread of a CPU; killed and taken up from its `checkpoint`, too.
+    Each of a `team` has its part of the chains, and all end with the same table. Memory is the embedding table
+    twice, what `JobCorpus` holds, and the pairs of `chains_a_batch` chains.
     """
-    learner, steps, progress = _learner(corpus, options), Steps(corpus, options), _Progress(n_chains, options, say)
+    found = checkpoint.read(say) if checkpoint else None
+    state, place = found or (start or random_state(len(corpus.weights), options), Place())
+    learner, steps = _learner(corpus, options, state), Steps(corpus, options)
+    progress = _Progress(n_chains // team.size, options, say)
+    progress.skip(place.epoch * (n_chains // team.size))
+    for epoch in range(place.epoch, options.epochs):
+        steps.begin(epoch, team.rank, place.generator if place.batch else None)
+        if not place.batch:
+            place = Place(epoch=epoch)
+        for number, chains in enumerate(chain_batches(uri, corpus.job_ids, options.chains_a_batch, team)):
+            if number < place.batch:
+                progress.skip(len(chains.offsets) - 1)
+                continue
+            n_pairs, loss_sum = _learnt(learner, steps, chains)
+            place = replace(
+                place, batch=number + 1, n_pairs=place.n_pairs + n_pairs, loss_sum=place.loss_sum + loss_sum
+            )
+            progress.add(len(chains.offsets) - 1, n_pairs)
+            if checkpoint and team.size == 1 and checkpoint.is_due:
+                checkpoint.write(learner.state(), replace(place, generator=steps.generator))
+        if team.size > 1:
+            learner = _learner(corpus, options, team.merged(learner.state()))
+        place = replace(place, epoch=epoch + 1, batch=0)
+        if checkpoint and team.rank == 0 and checkpoint.is_due:
+            checkpoint.write(learner.state(), place)
+    n_last, loss_sum = team.summed(place.n_pairs, place.loss_sum)
+    if not n_last:
+        return None
+    mean_loss = loss_sum / n_last
+    if not np.isfinite(mean_loss):
+        raise FloatingPointError(f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate")
+    n_learnt, pairs_per_s = team.summed(progress.n_pairs, progress.pairs_per_s)
+    return Trained(learner.state(), mean_loss, int(n_learnt), pairs_per_s)
+
+
+def _learnt(learner: Learner, steps: Steps, chains: Chains) -> tuple[int, float]:
+    """Take the steps of some chains; how many pairs they had, and the sum of their losses."""
     n_pairs: int = 0
     # A tensor stays on its device: asking for its value would wait for every step.
     loss_sum: Tensor | float = 0.0
-    for _ in range(options.epochs):
-        n_pairs, loss_sum = 0, 0.0
-        for chains in chain_batches(uri, corpus.job_ids, options.chains_a_batch):
-            n_before = n_pairs
-            for step in steps.of(chains):
-                loss_sum = loss_sum + learner.learn(step) * step.n_pairs
-                n_pairs += step.n_pairs
-            progress.add(len(chains.offsets) - 1, n_pairs - n_before)
-    if not n_pairs:
-        return None
-    mean_loss = float(loss_sum) / n_pairs
-    if not np.isfinite(mean_loss):
-        raise FloatingPointError(f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate")
-    return Trained(np.asarray(learner.table), mean_loss, progress.n_pairs, progress.pairs_per_s)
+    for step in steps.of(chains):
+        loss_sum = loss_sum + learner.learn(step) * step.n_pairs
+        n_pairs += step.n_pairs
+    return n_pairs, float(loss_sum)
 
 
-def _learner(corpus: JobCorpus, options: SkipGram) -> TorchLearner | CompiledLearner:
+class Learner(Protocol):
+    """What changes the state, a step at a time."""
+
+    def learn(self, step: Step) -> Tensor | float: ...
+    def state(self) -> State: ...
+
+
+def _learner(corpus: JobCorpus, options: SkipGram, state: State | None = None) -> Learner:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    state = random_state(len(corpus.weights), options) if state is None else state
     if options.step == "compiled" or (options.step == "auto" and device == "cpu"):
-        return CompiledLearner(corpus, options)
-    return TorchLearner(corpus, options, torch.device(device))
+        return CompiledLearner(corpus, options, state)
+    return TorchLearner(corpus, options, state, torch.device(device))
 
 
 class TorchLearner:
@@ -75,17 +124,16 @@ class TorchLearner:
     are trained at unit length too: a pair's score is `scale` · cosine + a learnt bias.
     """
 
-    def __init__(self, corpus: JobCorpus, options: SkipGram, device: torch.device) -> None:
+    def __init__(self, corpus: JobCorpus, options: SkipGram, state: State, device: torch.device) -> None:
         torch.set_num_threads(options.threads)
         self._corpus, self._options, self._device = corpus, options, device
-        self._table = random_table(len(corpus.weights), options.dim, options.seed).to(device)
-        self._bias = torch.full((1,), -math.log(options.negatives), device=device)
-        self._of_table = Adagrad(self._table, options.learning_rate)
-        self._of_bias = Adagrad(self._bias, options.learning_rate)
+        self._table, self._bias = self._tensor(state.table), self._tensor(state.bias[:1])
+        self._of_table = Adagrad(self._table, options.learning_rate, self._tensor(state.squares))
+        self._of_bias = Adagrad(self._bias, options.learning_rate, self._tensor(state.bias[1:]))
 
-    @property
-    def table(self) -> NDArray[np.float32]:
-        return self._table.cpu().numpy()
+    def state(self) -> State:
+        bias = torch.cat([self._bias, self._of_bias.squares])
+        return State(self._table.cpu().numpy(), self._of_table.squares.cpu().numpy(), bias.cpu().numpy())
 
     def learn(self, step: Step) -> Tensor:
         """Take one step; returns the loss before it."""
@@ -104,7 +152,7 @@ class TorchLearner:
 
     def _loss(self, vectors: Tensor, bias: Tensor, position: Tensor, step: Step) -> Tensor:
         """Negatives stand in for the target: which job comes after this context, of those that might have."""
-        n_pairs, n_negatives = step.masked.shape
+        n_pairs, n_negatives = step.counts.shape
         targets, contexts = vectors[position[:n_pairs]], vectors[position[n_pairs : 2 * n_pairs]]
         negatives = vectors[position[2 * n_pairs :]].view(n_pairs, n_negatives, -1)
         scale = self._options.scale
@@ -112,7 +160,7 @@ class TorchLearner:
             scale * (targets * contexts).sum(dim=1) + bias,
             scale * torch.bmm(negatives, contexts[:, :, None])[:, :, 0] + bias,
             self._tensor(step.costs),
-            self._tensor(step.masked),
+            self._tensor(step.counts),
         )
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -125,19 +173,23 @@ class _Progress:
     def __init__(self, n_chains: int, options: SkipGram, say: Callable[[str], None]) -> None:
         self.n_pairs = 0
         self._n_chains, self._say = n_chains * options.epochs, say
-        self._done, self._started = 0, time.monotonic()
+        self._done, self._skipped, self._started = 0, 0, time.monotonic()
         self._told = self._started
 
     @property
     def pairs_per_s(self) -> float:
         return self.n_pairs / max(time.monotonic() - self._started, 1e-9)
 
+    def skip(self, n_chains: int) -> None:
+        self._done += n_chains
+        self._skipped += n_chains
+
     def add(self, n_chains: int, n_pairs: int) -> None:
         self._done += n_chains
         self.n_pairs += n_pairs
         now = time.monotonic()
-        if now - self._told >= PROGRESS_SECONDS or self._done == self._n_chains:
-            left = (now - self._started) * (self._n_chains / self._done - 1)
+        if now - self._told >= PROGRESS_SECONDS or self._done >= self._n_chains:
+            left = (now - self._started) * max(self._n_chains - self._done, 0) / (self._done - self._skipped)
             share = self._done / self._n_chains
             self._say(f"  {share:4.0%} of the chains, {self.pairs_per_s:,.0f} pairs/s, {left:,.0f} s left")
             self._told = now

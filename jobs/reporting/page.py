@@ -11,6 +11,7 @@ from jobs.lake import LakeReader
 from jobs.reporting import plots, sections
 from jobs.reporting.attempts import Attempt
 from jobs.reporting.files import read_report_file
+from jobs.reporting.neighbors import neighbor_examples
 from jobs.reporting.samples import seekers_by_variety
 from jobs.reporting.sections import Metrics
 from jobs.reporting.words import Words, strongest_links
@@ -55,6 +56,7 @@ def context(reader: LakeReader, attempt: Attempt) -> Row:
         "reasons": sections.reasons(metrics),
         "coverage": sections.coverage(metrics),
         "examples": examples(reader, attempt),
+        "neighbors": neighbor_examples(reader, attempt),
         "headline": sections.headline(metrics, evaluation),
         "why": why_nothing(attempt, evaluated, evaluation),
         **recall_context(evaluation, evaluated),
@@ -202,6 +204,7 @@ def why_nothing(attempt: Attempt, evaluated: str | None, evaluation: Metrics) ->
     return {
         "funnel": no_candidates, "examples": no_candidates, "recall": no_recall, "lift": no_lift,
         "links": no_links, "quality": not_yet,
+        "neighbors": "No neighbours were kept: there are no job vectors, or build_index.neighbors is 0.",
         "chains": "No chain starts on the dates that this run restated.",
     }  # fmt: skip
 

@@ -19,7 +19,8 @@ STAGES = (
 
 # Ours first, then what it is read beside.
 ROWS = (
-    "blend", "graph", "click_chain", "apply_chain", "terms", "popular", "popular_global", "random", "oracle",
+    "blend", "graph", "click_chain", "apply_chain", "click_neighbors", "apply_neighbors", "click_vectors",
+    "apply_vectors", "terms", "popular", "popular_global", "random", "oracle",
 )  # fmt: skip
 
 

@@ -292,6 +292,22 @@ TBLPROPERTIES (
   'delta.deletedFileRetentionDuration' = 'interval 30 days'
 );
 
+CREATE TABLE IF NOT EXISTS delta.`/lake/job_neighbors` (
+  model_version STRING NOT NULL COMMENT 'The job embeddings.',
+  date DATE NOT NULL COMMENT 'Last date of the run\'s interval.',
+  channel STRING NOT NULL COMMENT 'click_chain: every job; apply_chain: those that somebody applied to.',
+  job_id BIGINT NOT NULL COMMENT 'The job, open or closed; none whose vector is all zero.',
+  neighbors ARRAY<STRUCT<job_id: BIGINT, score: FLOAT>> NOT NULL COMMENT 'Nearest first, by cosine: open jobs of its country, itself left out; of any where it has none.'
+)
+USING DELTA
+PARTITIONED BY (model_version, date)
+COMMENT 'The open jobs nearest to each job, as of a date: what a chain channel may be served from.'
+TBLPROPERTIES (
+  'delta.logRetentionDuration' = 'interval 30 days',
+  'delta.deletedFileRetentionDuration' = 'interval 30 days',
+  'delta.constraints.known_channel' = 'coalesce(channel IN (\'click_chain\', \'apply_chain\'), true)'
+);
+
 CREATE TABLE IF NOT EXISTS delta.`/lake/models` (
   model_name STRING NOT NULL COMMENT 'segment_graph or job_embeddings.',
   model_version STRING NOT NULL COMMENT 'The training run that made it.',

@@ -27,7 +27,10 @@ CLOSED_JOB = 59  # closed: no candidate, but a chain may name it
 
 
 def job_rows() -> pa.Table:
-    """Job i: occupation i % 3, region i % 4, node i % 5 (the multiples of 7 have none), promoted when i % 6 == 0."""
+    """Job i: occupation i % 3, region i % 4, node i % 5 (the multiples of 7 have none), promoted when i % 6 == 0.
+
+    Of country i // 30, but for the multiples of 25, which have none.
+    """
     generator = np.random.default_rng(7)
     vectors = generator.normal(size=(N_JOBS, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -39,6 +42,7 @@ def job_rows() -> pa.Table:
             "terms": [
                 ("occupation", [i % 3]),
                 ("region", [i % 4]),
+                ("country", [i // 30] if i % 25 else []),
                 ("node", [] if i % 7 == 0 else [i % 5]),
                 ("promoted", [1] if i % 6 == 0 else []),
             ],
@@ -57,7 +61,7 @@ def inventory_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = str(tmp_path_factory.mktemp("run") / "index")
     rows = job_rows()
     shard_of = rows.column("job_id").to_numpy() % 2
-    fields = tuple(sorted({*EXPLAINED_FIELDS, "skill", PROMOTED_FIELD}))
+    fields = tuple(sorted({*EXPLAINED_FIELDS, "skill", "country", PROMOTED_FIELD}))
     spec = ShardSpec(fields, DIM, "float32", "model-1", n_shards=2)
     with written_folder(uri) as folder:
         for shard in range(2):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.chains.sessionize import CHAIN_ACTIONS
-from jobs.embeddings.pairs import Chains, action_windows, applied_pairs, cost_matrix, left_pairs
+from jobs.embeddings.pairs import Chains, action_windows, applied_pairs, cost_matrix, left_pairs, right_pairs
 
 VIEW, APPLY = CHAIN_ACTIONS.index("view"), CHAIN_ACTIONS.index("apply")
 
@@ -35,6 +35,23 @@ def test_an_apply_looks_further_back_than_a_view_and_none_across_chains():
     assert list(zip(jobs[targets].tolist(), jobs[contexts].tolist(), strict=True)) == [
         (11, 10), (12, 11), (13, 12), (13, 11), (13, 10), (16, 15),
     ]  # fmt: skip
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=8), min_size=1, max_size=4),
+    st.integers(1, 9),
+)
+def test_contexts_after_are_those_before_of_the_chains_read_backwards(chains, window):
+    windows = action_windows(dict.fromkeys(CHAIN_ACTIONS, window))
+    pairs = zip(*right_pairs(chains_of(*chains), windows), strict=True)
+    expected, first = set(), 0
+    for chain in chains:
+        for at, (job, _) in enumerate(chain):
+            for later in range(at + 1, min(at + window + 1, len(chain))):
+                if chain[later][0] != job:
+                    expected.add((first + at, first + later))
+        first += len(chain)
+    assert sorted((int(a), int(b)) for a, b in pairs) == sorted(expected)
 
 
 def test_no_chains_give_no_pairs():

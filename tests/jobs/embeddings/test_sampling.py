@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import chisquare
 
-from jobs.embeddings.sampling import Frequencies, Markets, Negatives, Positives, negative_shares
+from jobs.embeddings.pairs import Chains
+from jobs.embeddings.sampling import (
+    Frequencies,
+    Markets,
+    Negatives,
+    Positives,
+    negative_shares,
+    refusals_drawn,
+)
+from jobs.embeddings.steps import SkipGram, Steps
+from tests.jobs.embeddings.test_compiled import market
 
 SEED = 20260105
 # A wrong sampler fails by orders of magnitude, the right one passes with this seed and 99.9 % of others.
@@ -73,6 +83,35 @@ def test_targets_in_a_row_share_what_is_drawn_from_everywhere_and_nothing_local(
     assert [len(set(map(tuple, drawn[rows].tolist()))) for rows in (slice(0, 2), slice(2, 4), slice(0, 5))] == [1, 1, 3]
     local = Negatives(everywhere, markets, 1.0, targets_a_draw=2).draw(rng, targets, 8)
     assert (local % 2 == (targets % 2)[:, None]).all()
+
+
+def test_refusals_take_their_share_of_the_negatives_all_alike():
+    # chain 0 refused 7, 8 and 9, chain 1 nothing
+    drawn = np.zeros((10_000, 8), np.int64)
+    chains = np.repeat([0, 1], 5_000)
+    own = refusals_drawn(
+        np.random.default_rng(SEED), np.array([7, 8, 9]), np.array([0, 3, 3]), chains, drawn, share=0.3
+    )
+    assert (own == (drawn > 0)).all() and not own[chains == 1].any()
+    counts = np.bincount(drawn[chains == 0].ravel(), minlength=10)[[0, 7, 8, 9]]
+    assert chisquare(counts, np.array([0.7, 0.1, 0.1, 0.1]) * 40_000).pvalue > SIGNIFICANCE, f"seed {SEED}"
+
+
+def test_a_refused_job_counts_its_weight_also_where_it_is_of_the_chain_but_not_against_itself():
+    corpus, _ = market()
+    # one chain of jobs 20, 21 and 22; its seeker refused 21, which they had looked at, and 30, which they had not
+    chains = Chains(
+        np.array([20, 21, 22]), np.zeros(3, np.int64), np.array([0, 3]), np.array([21, 30]), np.array([0, 2])
+    )
+    options = SkipGram(negatives=200, refused_share=1.0, refused_weight=2.5, pairs_a_step=3, seed=SEED)
+    [step] = Steps(corpus, options).of(chains)
+    jobs = step.jobs[step.position]
+    pairs = zip(jobs[:3].tolist(), jobs[3:6].tolist(), jobs[6:].reshape(3, -1), step.counts, strict=True)
+    for target, context, drawn, counts in pairs:
+        assert set(drawn.tolist()) == {21, 30}
+        assert set(counts[drawn == 30].tolist()) == {2.5}
+        assert set(counts[drawn == 21].tolist()) == {0.0 if 21 in (target, context) else 2.5}
+    assert (22, 20) in {(target, context) for target, context in zip(jobs[:3], jobs[3:6], strict=True)}
 
 
 def test_a_chain_without_points_masks_nothing():

@@ -13,6 +13,7 @@ import torch
 from jobs.embeddings.corpus import chain_batches, read_jobs
 from jobs.embeddings.encoder import Adagrad, pooled, random_table
 from jobs.embeddings.model_files import Model
+from jobs.embeddings.state import Checkpoint, Place, random_state, training_key, warm_state
 from jobs.embeddings.training import SkipGram, train
 
 SEED = 5
@@ -88,6 +89,108 @@ def test_islands_come_apart_and_new_jobs_land_on_theirs(tmp_path):
     # The terms alone hardly tell islands apart; cold jobs, which share them with warm ones, must follow.
     assert gap_between_islands(vectors_of(corpus, untrained.table)[0]).max() < 0.25
     assert gap_between_islands(vectors).min() > 0.25, f"seed {SEED}"
+
+
+class Killed(Exception):
+    pass
+
+
+class KillingCheckpoint(Checkpoint):
+    """Writes after every batch of chains, and is killed as the n-th is written."""
+
+    def __init__(self, uri, key, n):
+        super().__init__(uri, key, 0.0)
+        self.left = n
+
+    def write(self, state, place):
+        super().write(state, place)
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+@pytest.mark.parametrize("step", ["compiled", "torch"])
+def test_killed_and_taken_up_is_as_if_never_killed(tmp_path, step):
+    n_chains = write_world(tmp_path / "world")
+    corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
+    options = replace(OPTIONS, epochs=3, local_share=0.3, step=step)
+    key = training_key(corpus, n_chains, options)
+    uri, world = str(tmp_path / "checkpoint"), str(tmp_path / "world")
+    whole = train(corpus, world, n_chains, options, print)
+    # in the middle of the first epoch, then at the end of it, then in the last one; each goes on from the one before
+    for n in (2, 3, 7):
+        with pytest.raises(Killed):
+            train(corpus, world, n_chains, options, print, checkpoint=KillingCheckpoint(uri, key, n))
+    told = []
+    resumed = train(corpus, world, n_chains, options, told.append, checkpoint=Checkpoint(uri, key, 0.0))
+    assert resumed.table.tobytes() == whole.table.tobytes()
+    assert resumed.state.squares.tobytes() == whole.state.squares.tobytes()
+    assert resumed.loss == whole.loss
+    assert resumed.n_pairs < whole.n_pairs  # what was learnt before the kill was not learnt again
+    assert told[-1].startswith("  100% of the chains") and told[-1].endswith(" 0 s left")
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):
+    state, uri = random_state(3, OPTIONS), str(tmp_path / "checkpoint")
+    assert Checkpoint(uri, "mine", 0.0).read(print) is None
+    Checkpoint(uri, "theirs", 0.0).write(state, Place(epoch=1, batch=2))
+    told = []
+    assert Checkpoint(uri, "mine", 0.0).read(told.append) is None
+    assert "of other chains or settings" in told[0]
+    kept, place = Checkpoint(uri, "theirs", 0.0).read(print)
+    assert (kept.table.tobytes(), place) == (state.table.tobytes(), Place(epoch=1, batch=2))
+    Checkpoint(uri, "mine", 0.0).remove()
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_key_of_a_training_tells_options_chains_and_start(tmp_path):
+    n_chains = write_world(tmp_path / "world", n_chains=20)
+    corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
+    keys = [
+        training_key(corpus, n_chains, OPTIONS),
+        training_key(corpus, n_chains + 1, OPTIONS),
+        training_key(corpus, n_chains, replace(OPTIONS, windows=dict.fromkeys(OPTIONS.windows, 3))),
+        training_key(corpus, n_chains, OPTIONS, "another model"),
+    ]
+    assert len(set(keys)) == 4 and training_key(corpus, n_chains, OPTIONS) == keys[0]
+
+
+def test_a_warm_start_takes_over_what_the_model_knows_of_jobs_and_terms(tmp_path):
+    write_world(tmp_path / "world")
+    corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
+    # The model knew of another field before, so that this one's terms were under another position; jobs 100 and 105
+    # are its own, and of the corpus's terms 3 and 21.
+    n_features = len(corpus.feature_keys)
+    model = Model(
+        ("age", "kind"),
+        np.array([7, (1 << 32) + 3, (1 << 32) + 21, (1 << 32) + 99]),
+        np.array([100, 105, 500]),
+        np.arange(7 * 16, dtype=np.float32).reshape(7, 16),
+        np.ones(7, np.float32),
+        {},
+        np.arange(7, dtype=np.float32),
+        np.array([-1.5, 0.25], np.float32),
+    )
+    state = warm_state(corpus, OPTIONS, ["kind"], model)
+    fresh = random_state(len(corpus.weights), OPTIONS)
+    kept = {3: 1, 11: 2, n_features: 4, n_features + 5: 5}
+    for row in range(len(state.table)):
+        expected = model.table[kept[row]] if row in kept else fresh.table[row]
+        assert state.table[row].tolist() == expected.tolist(), row
+        assert set(state.squares[row].tolist()) == {float(kept.get(row, 0))}, row
+    assert state.bias.tolist() == [-1.5, 0.25]
+    with pytest.raises(ValueError, match="expected a model of 8 dimensions with squares, got 16"):
+        warm_state(corpus, replace(OPTIONS, dim=8), ["kind"], model)
+
+
+def test_training_goes_on_from_where_it_started(tmp_path):
+    n_chains = write_world(tmp_path / "world")
+    corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
+    world = str(tmp_path / "world")
+    first = train(corpus, world, n_chains, OPTIONS, print)
+    more = train(corpus, world, n_chains, replace(OPTIONS, epochs=1), print, start=first.state)
+    anew = train(corpus, world, n_chains, replace(OPTIONS, epochs=1), print)
+    assert more.loss < first.loss * 1.05 < anew.loss
 
 
 def gap_between_islands(vectors):

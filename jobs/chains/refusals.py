@@ -1,0 +1,36 @@
+"""What the seeker of a chain did not want, or was not wanted for: explicit negatives (Airbnb 2018, SOURCES 3)."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+# The seeker's own no, and the employer's.
+REFUSALS = ("dismiss", "reject")
+
+# A chain teaches no more by refusing more.
+MOST_REFUSED = 100
+
+
+def refused_jobs(events: DataFrame, chains: DataFrame) -> DataFrame:
+    """(chain_id, refused array<bigint>): the jobs that were refused while, or after, the chain went on.
+
+    A refusal belongs to the seeker's latest chain that had begun by then: of several that began at one instant, to
+    that of the greatest id. One from before all of their chains belongs to none. Each job once, ascending, the
+    first `MOST_REFUSED`.
+    """
+    begun = chains.select(
+        "seeker_id", F.col("start_ts").alias("at"), "chain_id", F.lit(None).cast("bigint").alias("job")
+    )
+    refused = events.where(F.col("action").isin(*REFUSALS)).select(
+        "seeker_id",
+        F.col("event_ts").alias("at"),
+        F.lit(None).cast("bigint").alias("chain_id"),
+        F.col("job_id").alias("job"),
+    )
+    # One pass over each seeker's instants: a join would be of every chain with every refusal.
+    in_order = Window.partitionBy("seeker_id").orderBy("at", F.col("chain_id").isNull(), "chain_id")
+    latest = F.last("chain_id", ignorenulls=True).over(in_order.rowsBetween(Window.unboundedPreceding, 0))
+    owned = begun.unionByName(refused).withColumn("owner", latest).where("job IS NOT NULL AND owner IS NOT NULL")
+    jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
+    return owned.groupBy(F.col("owner").alias("chain_id")).agg(jobs.alias("refused"))
