@@ -79,8 +79,10 @@ class BuildSegmentGraph:
     min_support: int = option(3, "a link needs so many hires", at_least=1)
     max_terms: int = option(20, "terms kept a side and field of a pair, those with most hires", at_least=1)
     max_meta_links: int = option(40, "meta links of a pair that are combined, the most telling", at_least=1)
-    l1_strength: float = option(2.0, "hires that a link must explain beyond the others to count", at_least=0.01)
-    weakest_strength: float = option(1.0, "the path of strengths goes on to this one", at_least=0.01)
+    l1_strength: float = option(
+        0.0, "hires that a link must explain beyond the others to count; 0: as later hires choose", at_least=0
+    )
+    weakest_strength: float = option(2.0, "the path of strengths goes on to this one", at_least=0.01)
     target_recall: float = option(
         0.0, "if above 0: the strongest penalty that links this share of hires", at_least=0, at_most=1
     )
