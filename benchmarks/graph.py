@@ -37,6 +37,8 @@ class Size:
     naive: int
 
 
+# Hires below which a run is mostly Spark's jobs, and says nothing of how the cost grows.
+FIXED_COSTS = 10_000
 SIZES = {
     "smoke": Size(hires=(1_000, 2_000), naive=1_000),
     "small": Size(hires=(2_000, 10_000, 20_000, 40_000), naive=10_000),
@@ -63,9 +65,12 @@ def main() -> None:
             if given.one and not is_there:
                 return
     figures = {name: value for name, value in runs[-1].items() if not name.startswith("rule ")}
-    seconds = [run["seconds"] for run in runs]
+    large = [run for run in runs if run["hires"] >= FIXED_COSTS]
+    exponents = {name: exponent(large, name) for name in ("seconds", "cpu_seconds")}
+    print(f"\nfitted exponents of the cost: {exponents['seconds']} of time, {exponents['cpu_seconds']} of cores' time")
     figures |= {
-        "cost_exponent": round(float(np.polyfit(np.log(size.hires), np.log(seconds), 1)[0]), 3),
+        "cost_exponent": exponents["seconds"],
+        "cost_exponent_of_cores_time": exponents["cpu_seconds"],
         "peak_mb": max(run["peak_mb"] for run in runs),
         "rules": {
             run["hires"]: {name[5:]: value for name, value in run.items() if name.startswith("rule ")} for run in runs
@@ -78,6 +83,14 @@ def main() -> None:
         print("\nthe job board: not measured, no DATA was named")
     print(f"\n{time.perf_counter() - start:.0f} s in all; load after: {os.getloadavg()[0]:.2f}")
     print(json.dumps(figures))
+
+
+def exponent(runs: list[dict[str, Any]], cost: str) -> float | None:
+    """Of hires, by least squares of the logarithms; None for fewer than two sizes."""
+    if len(runs) < 2:
+        return None
+    hires, costs = (np.log([run[name] for run in runs]) for name in ("hires", cost))
+    return round(float(np.polyfit(hires, costs, 1)[0]), 3)
 
 
 def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
