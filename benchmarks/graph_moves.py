@@ -1,98 +1,35 @@
 """The job board's moves from one position to the next, named by O*NET's codes: which occupation comes next?
 
-Pure NumPy: a title is given the codes of the longest run of its words that O*NET knows as a title. Links are between a
-code, or its minor group (four characters), of the position left and of the one taken; they are learnt from the earlier
-moves against the same moves re-paired at random within a state, and asked for the later ones.
+Pure NumPy. Links as the stage has them are between a code, or its minor group (four characters), of the position left
+and of the one taken; they are learnt from the earlier moves against the same moves re-paired at random within a state,
+and asked for the later ones. `benchmarks.graph_next` has what else can be learnt from the moves.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.graph_board import Move, Onet, Side, read_moves, read_onet
+from benchmarks.graph_next import Model, chosen_models
+from jobs.graph.held_out import last_of_each
 from jobs.graph.l1_path import Floats, Matches
-from jobs.graph.quality import Penalty, path_points, ratios
-from jobs.terms.normalize import tokens
+from jobs.graph.quality import Penalty, chosen_point, path_points, ratios
 
 CUTS = (5, 20)
 TRAINED_SHARE = 0.8
 MIN_SUPPORT = 3
 MIN_MARKET = 10
-MAX_WORDS, MAX_CODES = 5, 3
 GROUP = 4
+RESAMPLES = 2000
 # Random re-pairings a move: moves are few, and one of each leaves much to chance.
 REPAIRED = 5
 # Above every log popularity and every log odds.
 FIRST = 1e6
-Side = frozenset[str]
-
-
-@dataclass(frozen=True)
-class Move:
-    when: str
-    state: str
-    left: Side
-    taken: Side
-
-
-@dataclass(frozen=True)
-class Onet:
-    names: dict[str, str]
-    codes: dict[tuple[str, ...], Side]
-    related: dict[str, list[str]]
-
-    def of(self, title: str) -> Side:
-        """The codes of the longest run of words that is a title, those of the first such run; at most three."""
-        words = tokens(title)
-        for length in range(min(len(words), MAX_WORDS), 0, -1):
-            for start in range(len(words) - length + 1):
-                found = self.codes.get(tuple(words[start : start + length]))
-                if found and len(found) <= MAX_CODES:
-                    return found
-        return frozenset()
-
-
-def read_onet(folder: Path) -> Onet:
-    names = {row[0]: row[1] for row in _rows(folder / "occupation_data.tsv")}
-    codes: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for code, title in names.items():
-        codes[tuple(tokens(title))].add(code)
-    for file in ("alternate_titles.tsv", "sample_of_reported_titles.tsv"):
-        for row in _rows(folder / file):
-            codes[tuple(tokens(row[1]))].add(row[0])
-    related = defaultdict(list)
-    for row in sorted(_rows(folder / "related_occupations.tsv"), key=lambda row: (row[0], int(row[3]))):
-        related[row[0]].append(row[1])
-    return Onet(names, {title: frozenset(found) for title, found in codes.items() if title}, dict(related))
-
-
-def _rows(path: Path) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file, delimiter="\t"))[1:]
-
-
-def read_moves(path: Path, onet: Onet) -> list[Move]:
-    """By time; both positions have a date and a code, the later one starts after the earlier."""
-    positions: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["Start.Date"] and row["Position.Name"]:
-                positions[row["Applicant.ID"]].add((row["Start.Date"], row["Position.Name"], row["State.Code"]))
-    moves = []
-    for held in positions.values():
-        ordered = sorted(held)
-        for (since, title, _), (later, next_title, state) in pairwise(ordered):
-            left, taken = onet.of(title), onet.of(next_title)
-            if later > since and left and taken:
-                moves.append(Move(later, state, left, taken))
-    return sorted(moves, key=lambda move: (move.when, move.state, sorted(move.left), sorted(move.taken)))
 
 
 def meta_links(left: Side, taken: Side) -> set[tuple[str, str]]:
@@ -104,16 +41,19 @@ def meta_links(left: Side, taken: Side) -> set[tuple[str, str]]:
 def learn(moves: list[Move], seed: int) -> tuple[list[tuple[str, str]], Matches]:
     """The meta links that three moves carry, as candidates, and who carries them: moves, then re-paired ones."""
     rng = np.random.default_rng(seed)
-    markets: dict[str, list[Move]] = defaultdict(list)
-    for move in moves:
-        markets[move.state].append(move)
-    small = [move for members in markets.values() if len(members) < MIN_MARKET for move in members]
+    markets: dict[str, list[int]] = defaultdict(list)
+    for number, move in enumerate(moves):
+        markets[move.state].append(number)
+    small = [number for members in markets.values() if len(members) < MIN_MARKET for number in members]
     pools = [*(members for members in markets.values() if len(members) >= MIN_MARKET), small]
-    pairs = [(move.left, move.taken) for move in moves]
+    drawn = []
     for pool in pools:
         for _ in range(REPAIRED if len(pool) > 1 else 0):
             other = (np.arange(len(pool)) + rng.integers(1, len(pool), len(pool))) % len(pool)
-            pairs += [(pool[i].left, pool[j].taken) for i, j in enumerate(other)]
+            drawn += [(pool[i], pool[j]) for i, j in enumerate(other)]
+    pairs = [(move.left, move.taken) for move in moves]
+    # as the moves, by time
+    pairs += [(moves[i].left, moves[j].taken) for i, j in sorted(drawn)]
     support = Counter(meta for move in moves for meta in meta_links(move.left, move.taken))
     candidates = sorted(meta for meta, n in support.items() if n >= MIN_SUPPORT)
     place = {meta: number for number, meta in enumerate(candidates)}
@@ -128,7 +68,7 @@ def learn(moves: list[Move], seed: int) -> tuple[list[tuple[str, str]], Matches]
 Ranked = Callable[[Side], dict[str, float]]
 
 
-def next_occupations(data: Path, seed: int) -> dict[str, float]:
+def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
     """Print the recalls and the strongest links; recall is the share of later moves with a code taken among the k."""
     onet = read_onet(data / "onet")
     moves = read_moves(data / "jobboard" / "experience.csv", onet)
@@ -139,7 +79,8 @@ def next_occupations(data: Path, seed: int) -> dict[str, float]:
     print(f"\njob board: {len(moves):,} moves with a code on both sides, data {digest}")
     print(f"  learnt from {n:,}, before {asked[0].when}; asked for {len(asked):,}, {stays:.1%} into the same code")
     candidates, matches = learn(trained, seed)
-    point = next(p for p in path_points(matches, Penalty()) if p.strength == Penalty().strength)
+    path = list(path_points(matches, Penalty(), last_of_each(matches.is_hire.astype(int))))
+    point = path[chosen_point(path, Penalty())]
     qualities = np.zeros(len(candidates))
     qualities[point.links] = point.qualities
     taken = Counter(code for move in trained for code in move.taken)
@@ -158,13 +99,20 @@ def next_occupations(data: Path, seed: int) -> dict[str, float]:
         "links by L1, their sum": by_links(candidates, qualities, popularity, sum),
         "the same, then links by L1, their sum": with_own(by_links(candidates, qualities, popularity, sum)),
     }
-    print(f"  {len(candidates):,} candidate links, {len(point.links):,} kept")
-    figures = {}
+    print(f"  {len(candidates):,} candidate links, {len(point.links):,} kept at strength {point.strength:g}")
+    models = chosen_models(onet, trained, seed)
+    rankings |= {name: beside(model, popularity) for name, model in models.items()}
+    figures: dict[str, float | list[float]] = {}
+    hits: dict[str, Floats] = {}
     print(f"  {'':38s}" + "".join(f" recall@{k:<4d}" for k in CUTS))
     for name, ranked in rankings.items():
-        recalls = [recall(asked, ranked, popularity, k) for k in CUTS]
+        hits[name] = np.array([hit(asked, ranked, popularity, k) for k in CUTS])
+        recalls = hits[name].mean(axis=1)
         print(f"  {name:38s}" + "".join(f" {value:11.4f}" for value in recalls))
-        figures |= {f"{name} @{k}": round(value, 4) for k, value in zip(CUTS, recalls, strict=True)}
+        figures |= {f"{name} @{k}": round(float(value), 4) for k, value in zip(CUTS, recalls, strict=True)}
+    for name in models:
+        for other in ("the same occupation", "popularity"):
+            figures |= compared(name, other, hits[name] - hits[other], seed)
     likeliest = sorted(popularity, key=lambda code: -popularity[code])
     groups = {code[:GROUP]: f"{code[:GROUP]} (as {onet.names[code]})" for code in reversed(likeliest)}
     strongest(candidates, qualities, matches, onet.names | groups)
@@ -211,20 +159,40 @@ def with_own(ranked: Ranked) -> Ranked:
     return lambda left: ranked(left) | dict.fromkeys(left, FIRST)
 
 
-def recall(moves: Iterable[Move], ranked: Ranked, popularity: dict[str, float], k: int) -> float:
+def beside(model: Model, popularity: dict[str, float]) -> Ranked:
+    """What is to be added to popularity for the model's order."""
+    names = sorted(popularity)
+    return lambda left: {
+        code: score - popularity[code] for code, score in zip(names, model(left).tolist(), strict=True)
+    }
+
+
+def hit(moves: Iterable[Move], ranked: Ranked, popularity: dict[str, float], k: int) -> list[float]:
+    """Of each move, 1 where a code taken is among the first k."""
     hits = []
     for move in moves:
         scores = ranked(move.left)
         order = sorted(popularity, key=lambda code: (-scores.get(code, 0.0) - popularity[code], code))
-        hits.append(bool(move.taken & set(order[:k])))
-    return float(np.mean(hits))
+        hits.append(float(bool(move.taken & set(order[:k]))))
+    return hits
+
+
+def compared(name: str, other: str, differences: Floats, seed: int) -> dict[str, list[float]]:
+    """Print and return each cut's difference in recall, and where 95 % of resampled moves put it."""
+    drawn = np.random.default_rng(seed).integers(0, differences.shape[1], (RESAMPLES, differences.shape[1]))
+    figures = {}
+    for k, row in zip(CUTS, differences, strict=True):
+        low, high = np.quantile(row[drawn].mean(axis=1), [0.025, 0.975])
+        print(f"  {name}, less {other} @{k}: {row.mean():+.4f}, {low:+.4f} to {high:+.4f}")
+        figures[f"{name} less {other} @{k}"] = [round(float(value), 4) for value in (row.mean(), low, high)]
+    return figures
 
 
 def strongest(
     candidates: list[tuple[str, str]], qualities: Floats, matches: Matches, names: dict[str, str], n: int = 20
 ) -> None:
-    hires = matches.per_link(matches.is_hire.astype(float))
-    no_hires = matches.per_link(1.0 - matches.is_hire) / REPAIRED
+    hires: Floats = matches.per_link(matches.is_hire.astype(np.float64))
+    no_hires: Floats = matches.per_link((~matches.is_hire).astype(np.float64)) / REPAIRED
     print(f"\nthe {n} strongest links")
     for link in np.argsort(-qualities, kind="stable")[:n]:
         a, b = (names[part] for part in candidates[link])

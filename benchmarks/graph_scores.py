@@ -29,17 +29,20 @@ class Trained(Protocol):
     def path(self) -> list[Point]: ...
 
 
-def scored(market: HireMarket, later: HireMarket, trained: Trained, strength: float) -> dict[str, float | None]:
-    """Print the curves, and the figures of the point of that strength on the later pairs."""
+def scored(market: HireMarket, later: HireMarket, trained: Trained, place: int) -> dict[str, float | None]:
+    """Print the curves, and the figures of the point at that place on the later pairs."""
     scores = ratios(trained.matrix)
     print("\nrecall and false positives of the pairs learnt from")
     table(rows_of(trained.matrix, scores, trained.path))
     test = matches_of(later, trained)
     rows = rows_of(test, scores, trained.path)
     against = planted(market, trained)
+    n_asked = len(asked_for(market))
+    print(f"\nplanted: {len(market.truth)} pairs of occupations, {n_asked} with {LEAST_HIRES} hires or more")
     print(f"\nrecall and false positives of {len(test.weight):,} pairs of later hires, and what was planted")
     table([row | found for row, found in zip(rows, against, strict=True)])
-    place = next(number for number, point in enumerate(trained.path) if point.strength == strength)
+    strength = trained.path[place].strength
+    print(f"  chosen: {strength:g}")
     chosen, best = rows[place], max(against, key=lambda found: found["precision"] + found["planted"])
     false = [link for link in trained.path[place].links if not against[place]["is_right"][link]][:N_FALSE]
     for link in trained.links.set_index("link").loc[false].itertuples():
@@ -48,6 +51,7 @@ def scored(market: HireMarket, later: HireMarket, trained: Trained, strength: fl
     if chosen["false_positives"] and chosen["ratio_false_positives"]:
         excess = round(100 * (chosen["false_positives"] / chosen["ratio_false_positives"] - 1), 2)
     return {
+        "chosen_strength": strength,
         "planted_precision": round(against[place]["precision"], 4),
         "planted_recall": round(against[place]["planted"], 4),
         "best_strength": trained.path[against.index(best)].strength,
@@ -89,12 +93,8 @@ def table(rows: list[Row]) -> None:
 
 def planted(market: HireMarket, trained: Trained) -> list[Row]:
     """A row a point: precision (its links that speak of a planted pair), planted (pairs found), is_right (by link)."""
-    own = market.seekers.occupation[market.hires[:, 0]], market.jobs.occupation[market.hires[:, 1]]
-    pairs, counts = np.unique(np.column_stack(own), axis=0, return_counts=True)
-    hires = {(int(a), int(b)): n for (a, b), n in zip(pairs, counts, strict=True)}
-    asked = {pair for pair in market.truth if hires.get(pair, 0) >= LEAST_HIRES}
+    asked = asked_for(market)
     said = {link: occupations(metas) & market.truth for link, metas in zip(*_columns(trained.links), strict=True)}
-    print(f"\nplanted: {len(market.truth)} pairs of occupations, {len(asked)} of them with {LEAST_HIRES} hires or more")
     found = []
     for point in trained.path:
         right = [said[link] for link in point.links.tolist()]
@@ -102,6 +102,14 @@ def planted(market: HireMarket, trained: Trained) -> list[Row]:
         recall = len(asked & set().union(*right)) / max(len(asked), 1)
         found.append({"precision": precision, "planted": recall, "is_right": {k: bool(v) for k, v in said.items()}})
     return found
+
+
+def asked_for(market: HireMarket) -> set[tuple[int, int]]:
+    """The planted pairs with hires enough."""
+    own = market.seekers.occupation[market.hires[:, 0]], market.jobs.occupation[market.hires[:, 1]]
+    pairs, counts = np.unique(np.column_stack(own), axis=0, return_counts=True)
+    enough = {(int(a), int(b)) for (a, b), n in zip(pairs, counts, strict=True) if n >= LEAST_HIRES}
+    return enough & market.truth
 
 
 def _columns(links: pd.DataFrame) -> tuple[list[int], list[Any]]:

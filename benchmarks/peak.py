@@ -1,4 +1,4 @@
-"""How much memory a process and those it starts hold at once, for benchmarks (Linux)."""
+"""How much memory a process and those it starts hold at once, and the cores' time they take, for benchmarks (Linux)."""
 
 from __future__ import annotations
 
@@ -29,18 +29,29 @@ class Peak:
 
 def resident_mb(root: int) -> float:
     """Memory held by a process and its descendants; what several share is split between them (PSS)."""
-    parents = {}
+    return sum(_proportional_kb(pid) for pid in _family(root)) / 1024
+
+
+def cpu_seconds(root: int) -> float:
+    """Cores' time taken so far by a process and its descendants, those that have ended and were waited for too."""
+    ticks = sum(int(number) for stat in _family(root).values() for number in stat[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _family(root: int) -> dict[int, list[str]]:
+    """A process and its descendants, each with the fields of /proc/PID/stat from its state on."""
+    stats = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            stats[int(folder.name)] = (folder / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
     family, grows = {root}, True
     while grows:
-        children = {pid for pid, parent in parents.items() if parent in family} - family
+        children = {pid for pid, stat in stats.items() if int(stat[1]) in family} - family
         grows = bool(children)
         family |= children
-    return sum(_proportional_kb(pid) for pid in family) / 1024
+    return {pid: stats[pid] for pid in family if pid in stats}
 
 
 def _proportional_kb(pid: int) -> int:

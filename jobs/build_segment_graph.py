@@ -20,7 +20,7 @@ from jobs.graph.hires import NoHires, labelled_pairs
 from jobs.graph.inferred import Inference
 from jobs.graph.learn import Figure, Learnt, finished_graph, learn_links, no_links
 from jobs.graph.links import Limits
-from jobs.graph.overrides import Overrides, load_overrides, overridden
+from jobs.graph.overrides import Overrides, named_overrides, overridden
 from jobs.graph.quality import Penalty
 from jobs.graph.segments import fingerprint
 from jobs.intervals import DAY, Dates
@@ -44,7 +44,8 @@ def main(lake: Lake, run: Run) -> None:
     hires = looked_back(lake, run, HIRES, "hired_ts").persist()
     n_hires = hires.count()
     run.record("hires", n_hires)
-    overrides = load_overrides(options.overrides, lake.read_or_empty(TERM_DICTIONARY))
+    dictionary = lake.read_or_empty(TERM_DICTIONARY)
+    overrides = named_overrides(options.overrides_text, dictionary, options.overrides)
     learnt = no_links(lake.spark)
     seekers, jobs = (known_terms(lake, run, table) for table in (SEEKER_TERMS, JOB_TERMS))
     if n_hires >= options.min_hires:

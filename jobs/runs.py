@@ -108,8 +108,10 @@ def open_attempt(
     """Open the next attempt for the interval and freeze what it will use.
 
     `asked` names model versions (or `none`) instead of the newest promoted ones. Two callers at once get two
-    attempts. RunError where a model is wanted and there is none.
+    attempts. RunError where a model is wanted and there is none, SettingsError where the settings name a file that
+    cannot be read.
     """
+    settings = settings.frozen()
     models = {} if dag == TRAINING else frozen_models(lake, interval, asked or {})
     for _ in range(10):
         known = _events(lake)

@@ -79,14 +79,17 @@ class BuildSegmentGraph:
     min_support: int = option(3, "a link needs so many hires", at_least=1)
     max_terms: int = option(20, "terms kept a side and field of a pair, those with most hires", at_least=1)
     max_meta_links: int = option(40, "meta links of a pair that are combined, the most telling", at_least=1)
-    l1_strength: float = option(2.0, "hires that a link must explain beyond the others to count", at_least=0.01)
-    weakest_strength: float = option(1.0, "the path of strengths goes on to this one", at_least=0.01)
+    l1_strength: float = option(
+        0.0, "hires that a link must explain beyond the others to count; 0: as later hires choose", at_least=0
+    )
+    weakest_strength: float = option(2.0, "the path of strengths goes on to this one", at_least=0.01)
     target_recall: float = option(
         0.0, "if above 0: the strongest penalty that links this share of hires", at_least=0, at_most=1
     )
     target_links: int = option(0, "if above 0: the weakest penalty that keeps no more links", at_least=0)
     min_quality: float = option(0.5, "links whose log odds are above this are kept", at_least=0)
     overrides: str = option("", "TOML file of links that are banned, forced or weighed; applied last")
+    overrides_text: str = option("", "what that file holds when a run is opened; read then, and not again")
     inferred_discount: float = option(
         0.0, "links inferred from segments that hire alike count so much; 0: none", at_least=0, at_most=1
     )
@@ -273,6 +276,22 @@ class Settings:
     @staticmethod
     def parse(tables: dict[str, Any], where: str = "settings") -> Settings:
         return _parsed(Settings, tables, where)
+
+    def frozen(self) -> Settings:
+        """These with the text of the file that they name, so that no later edit of it reaches the run.
+
+        SettingsError where it cannot be read.
+        """
+        graph = self.build_segment_graph
+        if not graph.overrides:
+            return self
+        try:
+            text = Path(graph.overrides).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"overrides {graph.overrides}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"overrides {graph.overrides}: not UTF-8") from None
+        return dataclasses.replace(self, build_segment_graph=dataclasses.replace(graph, overrides_text=text))
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -18,6 +18,7 @@ starts each strength from nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,7 @@ def l1_path(matches: Matches, falling: list[float]) -> Iterator[Coefficients]:
 
     How links that the same pairs carry share their weight is not determined, but the same at every run.
     """
-    fit = _Fit(matches)
+    fit = Fit(matches)
     before = largest_strength(matches)
     for strength in falling:
         fit.move_to(strength, before)
@@ -103,7 +104,7 @@ def l1_path(matches: Matches, falling: list[float]) -> Iterator[Coefficients]:
         yield Coefficients(strength, fit.intercept, fit.working[chosen], fit.weights[chosen].copy())
 
 
-class _Fit:
+class Fit:
     """The state that moves along the path: weights of the working set, intercept, and each pair's margin."""
 
     def __init__(self, matches: Matches) -> None:
@@ -125,6 +126,13 @@ class _Fit:
             wanted[self.working] = False
             if not wanted.any():
                 return
+
+    def reweighed(self, strength: float) -> Fit:
+        """Another fit: the optimum at `strength` if only the links that have a weight here may have one."""
+        other = copy(self)
+        other._work_on(np.zeros(self.matches.n_links, bool))
+        other._solve(strength)
+        return other
 
     def _gradients(self) -> Floats:
         return self.matches.per_link(self._residuals())

@@ -19,7 +19,7 @@ from jobs.graph.segments import place_links
 
 Figure = tuple[str, str, float | None]  # metric, label, value
 SEGMENTS = ("seeker_segment", "job_segment")
-PATH_FIGURES = ("recall", "false_positives", "ratio_links", "ratio_false_positives")
+PATH_FIGURES = ("recall", "false_positives", "ratio_links", "ratio_false_positives", "held_out_loss")
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ So is being telling: a combination that the same pairs carry as one of its parts
 one does not (where all are of one region, `analyst, here → engineer, here`), and nor does any extension of
 it.
 
-2^k is never made: a combination is written down for a pair only if each of its parts is frequent and telling,
-a pair enters combinations with at most `max_meta_links` of its meta links, and they are at most `max_arity`
-long.
+2^k is never made: a combination is counted only if its parts that begin alike are frequent, a pair enters combinations
+with at most `max_meta_links` of its meta links, and they are at most `max_arity` long. See `combinations`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.graph.combinations import GROWN_DDL, grown_of_batches
 from jobs.graph.frames import held, numbered
 from jobs.graph.hires import PAIR
 from jobs.graph.meta_links import (
@@ -32,7 +32,6 @@ from jobs.graph.meta_links import (
     frequent_meta_links,
     itemsets,
     pair_terms,
-    support_columns,
 )
 
 COUNTS = ("n_pairs", "n_rows", "n_hires", "n_no_hires")
@@ -50,11 +49,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class MinedLinks:
-    """`links`: one row a candidate. `matches`: seeker_id, job_id, link of each pair that carries it.
+    """`links`: one row a candidate. `matches`: pair, link, of each pair that carries it.
 
-    `labels`: seeker_id, job_id, is_hire, weight of every pair; `itemsets`: the same and its `metas`, the
-    meta_ids of the rows of `metas` that it carries. `cut` counts what the limits left out of hires: terms,
-    and meta links kept out of combinations.
+    `labels`: seeker_id, job_id, kind, at_ts, is_hire, weight of every pair, and `pair`, its number; `itemsets`: the
+    same and its `metas`, the meta_ids of the rows of `metas` that it carries. `cut` counts what the limits left out of
+    hires: terms, and meta links kept out of combinations.
     """
 
     links: DataFrame
@@ -75,18 +74,19 @@ def mine_links(pairs: DataFrame, templates: Sequence[Template], limits: Limits) 
     first by meta link.
     """
     pairs = pairs.withColumn("is_hire", F.col("kind") == "hire")
-    labels = held(pairs.select(*PAIR, "is_hire", "weight"))
+    number = F.monotonically_increasing_id().alias("pair")
+    labels = held(pairs.select(*PAIR, "kind", "at_ts", "is_hire", "weight", number))
     bounds = {"min_support": limits.min_support, "max_terms": limits.max_terms}
     seekers = held(pair_terms(pairs, "seeker", sorted({t.seeker for t in templates}), **bounds))
     jobs = held(pair_terms(pairs, "job", sorted({t.job for t in templates}), **bounds))
     carried = combine_terms(seekers, jobs, templates)
     metas = held(frequent_meta_links(carried, labels, min_support=limits.min_support))
     sets = held(itemsets(labels, carried, metas))
-    counted, matches = _levels(sets, metas, limits)
-    links, spelt = _readable(counted, metas)
+    grown = held(grow(sets, limits))
+    links, spelt = _readable(_counted(metas, grown, limits.max_arity), metas)
     return MinedLinks(
         links=links,
-        matches=held(matches.join(spelt, "items", "inner").select(*PAIR, "link")),
+        matches=held(_matches(sets, grown, spelt)),
         labels=labels,
         itemsets=sets,
         metas=metas,
@@ -97,23 +97,44 @@ def mine_links(pairs: DataFrame, templates: Sequence[Template], limits: Limits) 
     )
 
 
-def _levels(sets: DataFrame, metas: DataFrame, limits: Limits) -> tuple[DataFrame, DataFrame]:
-    """Counts of every frequent, telling combination (items, n_*), and which pairs carry it (pair, items)."""
+def grow(sets: DataFrame, limits: Limits) -> DataFrame:
+    """The frequent combinations of two meta links and more: items (ascending meta_ids), COUNTS, pairs (those of it).
+
+    A row goes to the group of each of its meta links, with those after it. meta_ids are ascending: those that a pair
+    combines are its first, and the most telling ones have the largest groups but the shortest beginnings.
+    """
+    metas = F.slice("metas", 1, limits.max_meta_links)
+    rows = sets.select("pair", "is_hire", "weight", metas.alias("metas"), F.posexplode(metas).alias("place", "meta"))
+    later = F.slice("metas", F.col("place") + 2, limits.max_meta_links).alias("later")
+    grouped = rows.select("meta", "pair", "is_hire", "weight", later).where(F.size("later") > 0)
+    bounds = (limits.min_support, limits.max_arity)
+    if limits.max_arity < 2:
+        grouped = grouped.limit(0)
+    ordered = grouped.repartition("meta").sortWithinPartitions("meta", "pair")
+    return ordered.mapInArrow(lambda batches: grown_of_batches(batches, *bounds), GROWN_DDL)
+
+
+def _counted(metas: DataFrame, grown: DataFrame, max_arity: int) -> DataFrame:
+    """Counts of every frequent, telling combination: items, COUNTS."""
     level = metas.select(F.array("meta_id").alias("items"), *COUNTS)
-    label = [*PAIR, "is_hire", "weight"]
-    singles = sets.select(*label, F.explode("metas").alias("meta")).select(*label, F.array("meta").alias("items"))
-    # meta_ids are ascending: those that a pair combines are its first
-    first = F.slice("metas", 1, limits.max_meta_links)
-    rows = sets.select(*label, F.explode(first).alias("meta")).select(*label, F.array("meta").alias("items"))
-    counts, carried = [level], [singles]
-    for arity in range(2, limits.max_arity + 1):
-        grown = grow(rows, arity)
-        frequent = grown.groupBy("items").agg(*support_columns()).where(F.col("n_rows") >= limits.min_support)
-        level = held(telling(frequent, level, arity))
-        rows = held(grown.join(level.select("items"), "items", "left_semi"))
+    counts = [level]
+    for arity in range(2, max_arity + 1):
+        level = telling(grown.where(F.size("items") == arity).drop("pairs"), level, arity)
+        level = held(level) if arity < max_arity else level
         counts.append(level)
-        carried.append(rows)
-    return reduce(DataFrame.unionByName, counts), reduce(DataFrame.unionByName, carried).select(*PAIR, "items")
+    return reduce(DataFrame.unionByName, counts)
+
+
+def _matches(sets: DataFrame, grown: DataFrame, spelt: DataFrame) -> DataFrame:
+    """(pair, link): every pair that carries the link, once."""
+    alone = sets.select("pair", F.explode("metas").alias("meta"))
+    single = spelt.where(F.size("items") == 1).select(F.col("items")[0].alias("meta"), "link")
+    together = grown.select("items", "pairs").join(spelt, "items", "inner")
+    return (
+        alone.join(single, "meta", "inner")
+        .select("pair", "link")
+        .unionByName(together.select(F.explode("pairs").alias("pair"), "link"))
+    )
 
 
 def telling(frequent: DataFrame, shorter: DataFrame, arity: int) -> DataFrame:
@@ -132,27 +153,6 @@ def telling(frequent: DataFrame, shorter: DataFrame, arity: int) -> DataFrame:
 def _without(place: int, arity: int) -> Column:
     """`items` but the one at `place`, from 1."""
     return F.concat(F.slice("items", 1, place - 1), F.slice("items", place + 1, arity))
-
-
-def grow(rows: DataFrame, arity: int) -> DataFrame:
-    """The combinations of `arity` items of which the pair carries every part of one item less.
-
-    `rows` has one row a pair and frequent combination of arity - 1: `items`, ascending. Two that differ in
-    the last item alone make one; that its other parts are there too is Apriori's check.
-    """
-    prefix, last = F.slice("items", 1, arity - 2), F.element_at("items", -1)
-    shorter = rows.withColumn("prefix", prefix).withColumn("last", last)
-    others = shorter.select(*PAIR, "prefix", F.col("last").alias("next"))
-    grown = (
-        shorter.join(others, [*PAIR, "prefix"], "inner")
-        .where(F.col("last") < F.col("next"))
-        .withColumn("items", F.concat("items", F.array("next")))
-        .drop("prefix", "last", "next")
-    )
-    parts = rows.select(*PAIR, F.col("items").alias("part"))
-    for dropped in range(1, arity - 1):
-        grown = grown.withColumn("part", _without(dropped, arity)).join(parts, [*PAIR, "part"], "left_semi")
-    return grown.drop("part")
 
 
 def _readable(counted: DataFrame, metas: DataFrame) -> tuple[DataFrame, DataFrame]:

@@ -24,7 +24,6 @@ import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import SettingsError, nearest
@@ -153,24 +152,20 @@ def _side(side: Any, names: Names, where: str) -> tuple[Part, ...]:
     return tuple(sorted(parts))
 
 
-def load_overrides(path: str, dictionary: DataFrame) -> Overrides:
-    """The overrides in the file at `path`, none where it is "".
+def named_overrides(text: str, dictionary: DataFrame, where: str) -> Overrides:
+    """The overrides in the text of the file `where`, none where it is "".
 
-    Of the dictionary, only the fields' names and the terms that the file names come to the driver.
+    Of the dictionary, only the fields' names and the terms that the text names come to the driver.
     """
     from pyspark.sql import functions as F
 
-    if not path:
+    if not text:
         return Overrides()
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"overrides {path}: {error.strerror}") from None
-    words = sorted(_texts(_tables(text, path)))
+    words = sorted(_texts(_tables(text, where)))
     named = dictionary.where(F.col("term").isin(words) | F.col("label").isin(words))
     rows = named.select("field", "term", "term_id", "label").collect() if words else []
     fields = [row["field"] for row in dictionary.select("field").distinct().collect()]
-    return parse_overrides(text, Names.of(fields, map(tuple, rows)), path)
+    return parse_overrides(text, Names.of(fields, map(tuple, rows)), where)
 
 
 def _texts(value: Any) -> set[str]:

@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from jobs.graph.held_out import held_out_losses, last_of_each
 from jobs.graph.l1_path import Coefficients, Floats, Ints, Matches, l1_path, largest_strength, strengths
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 DECIMALS = 4
+SAME_LOSS = 1e-4  # losses that differ by a smaller share are equal: the weights are found no more exactly
+HIRE = 1  # the place of hires in KINDS, from 1
 KEPT = pa.struct([("link", pa.int32()), ("quality", pa.float64())])
 POINT = pa.schema(
     [
@@ -32,6 +36,7 @@ POINT = pa.schema(
         ("false_positives", pa.float64()),
         ("ratio_links", pa.int32()),
         ("ratio_false_positives", pa.float64()),
+        ("held_out_loss", pa.float64()),
         ("is_chosen", pa.bool_()),
         ("kept", pa.list_(KEPT)),
         ("against", pa.list_(pa.int32())),
@@ -39,7 +44,8 @@ POINT = pa.schema(
 )
 POINT_DDL = (
     "strength double, n_links int, recall double, false_positives double, ratio_links int, "
-    "ratio_false_positives double, is_chosen boolean, kept array<struct<link:int,quality:double>>, against array<int>"
+    "ratio_false_positives double, held_out_loss double, is_chosen boolean, "
+    "kept array<struct<link:int,quality:double>>, against array<int>"
 )
 
 
@@ -49,14 +55,16 @@ class Penalty:
 
     So a link enters where its hires exceed, by more than `strength`, those that the links already in would
     lead one to expect, however many pairs there are (a pair counts as its weight over the mean weight).
-    scikit-learn's C is 1 / strength. The path has the strengths that are `strength` times a power of two, from where
-    the first link enters to `weakest_strength`. A target, where one is above 0, chooses among them in place of
-    `strength`: the strongest that reaches `target_recall`, else the weakest that keeps no more than `target_links`.
-    Where none does, it is the nearest: the weakest, and the strongest.
+    scikit-learn's C is 1 / strength. The path has the strengths that are a power of two times `weakest_strength`, from
+    where the first link enters. Of these the one is chosen whose links foretell best the last fifth of the pairs,
+    learnt from the others (see `held_out`); the weakest where these cannot say. What is above 0 chooses instead:
+    `target_recall`, the strongest that reaches it; else `target_links`, the weakest that keeps no more; else
+    `strength`, which the path's are then a power of two times. Where no point reaches a target, it is the nearest: the
+    weakest, and the strongest.
     """
 
-    strength: float = 2.0
-    weakest_strength: float = 1.0
+    strength: float = 0.0
+    weakest_strength: float = 2.0
     target_recall: float = 0.0
     target_links: int = 0
     min_quality: float = 0.5  # links with a weight above it are kept; 0.5 is odds of a hire 1.6 times as good
@@ -70,6 +78,7 @@ class Point:
     `false_positives` of linked pairs not hired, both by weight: the paper's two figures. On the pairs that the weights
     were learnt from both flatter; `evaluate_retrieval` measures on what came after. `ratio_links` and
     `ratio_false_positives` are those of the ratio scorer at no less recall. None where there is nothing to divide by.
+    `held_out_loss` is None where something else chooses.
     """
 
     strength: float
@@ -80,45 +89,51 @@ class Point:
     ratio_links: int
     ratio_false_positives: float | None
     against: Ints
+    held_out_loss: float | None = None
 
 
 def link_points(labels: DataFrame, matches: DataFrame, n_links: int, penalty: Penalty) -> DataFrame:
     """`POINT_DDL`, one row a point of the path; only the chosen point's row has its links.
 
-    `labels` has one row a pair: seeker_id, job_id, is_hire, weight; `matches` one a pair and link, links from 0 to
-    n_links - 1. A pair without links counts too: the intercept is what hires happen without any. No point is there
-    where there is no link, or only hires, or only no-hires.
+    `labels` has one row a pair: seeker_id, job_id, pair (its number), kind, at_ts, weight; `matches` one a pair and
+    link: pair, link, links from 0 to n_links - 1. A pair without links counts too: the intercept is what hires happen
+    without any. No point is there where there is no link, or only hires, or only no-hires.
     """
     from pyspark.sql import functions as F
 
-    from jobs.graph.hires import PAIR
+    from jobs.graph.hires import KINDS, PAIR
 
-    carried = matches.groupBy(*PAIR).agg(F.sort_array(F.collect_set("link")).alias("links"))
+    carried = matches.groupBy("pair").agg(F.sort_array(F.collect_list("link")).alias("links"))
     none = F.array().cast("array<int>")
-    rows = labels.join(carried, list(PAIR), "left").select(
-        *PAIR, "is_hire", "weight", F.coalesce("links", none).alias("links")
+    number = F.array_position(F.array(*map(F.lit, KINDS)), F.col("kind")).cast("int")
+    rows = labels.join(carried, "pair", "left").select(
+        *PAIR, "at_ts", number.alias("kind"), "weight", F.coalesce("links", none).alias("links")
     )
-    # one task, and an order of its own: sums of fractions change with the order
+    # one task, in order of time; and of nothing else's making: sums of fractions change with the order
     return (
         rows.repartition(1)
-        .sortWithinPartitions(*PAIR)
-        .select("is_hire", "weight", "links")
+        .sortWithinPartitions("at_ts", *PAIR)
+        .select("kind", "weight", "links")
         .mapInArrow(lambda batches: points_of_batches(batches, n_links, penalty), POINT_DDL)
     )
 
 
 def points_of_batches(batches: Iterable[pa.RecordBatch], n_links: int, penalty: Penalty) -> Iterator[pa.RecordBatch]:
-    """One batch, of `POINT` rows. A batch has the columns is_hire, weight and links (list of int)."""
+    """One batch, of `POINT` rows.
+
+    A batch has the columns kind (int: the place in KINDS, from 1), weight and links (list of int), by time.
+    """
     with tempfile.TemporaryFile() as spilled:
         parts = []
         for batch in batches:
-            is_hire, weight, links = batch.columns
+            kind, weight, links = batch.columns
             links.flatten().to_numpy().astype(np.int32, copy=False).tofile(spilled)
             lengths = links.value_lengths().to_numpy().astype(np.int32)
-            parts.append((is_hire.to_numpy(zero_copy_only=False), weight.to_numpy(), lengths))
+            parts.append((kind.to_numpy(), weight.to_numpy(), lengths))
         if not parts:
             return
-        hired, weights, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
+        kinds, weights, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
+        hired = kinds == HIRE
         if n_links == 0 or hired.all() or not hired.any():
             return
         spilled.flush()
@@ -126,16 +141,23 @@ def points_of_batches(batches: Iterable[pa.RecordBatch], n_links: int, penalty: 
         # a file of no bytes cannot be mapped
         mapped = np.memmap(spilled, np.int32, "r") if offsets[-1] else np.zeros(0, np.int32)
         matches = Matches(hired, weights / weights.mean(), offsets, np.asarray(mapped), n_links)
-        points = list(path_points(matches, penalty))
+        points = list(path_points(matches, penalty, last_of_each(kinds)))
     yield _as_batch(points, chosen_point(points, penalty))
 
 
-def path_points(matches: Matches, penalty: Penalty) -> Iterator[Point]:
-    """The points of the path, by falling strength; there are hires and no-hires."""
-    falling = strengths(largest_strength(matches), penalty.strength, penalty.weakest_strength)
-    ratio = RatioCurve.of(matches, ratios(matches))
-    for found in l1_path(matches, falling):
-        yield _point(matches, found, ratio, penalty.min_quality)
+def path_points(matches: Matches, penalty: Penalty, is_held_out: NDArray[np.bool_] | None = None) -> Iterator[Point]:
+    """The points of the path, by falling strength; there are hires and no-hires.
+
+    `is_held_out` (n,) are the pairs that choose, where the penalty leaves it to them.
+    """
+    anchor = penalty.strength or penalty.weakest_strength
+    falling = strengths(largest_strength(matches), anchor, penalty.weakest_strength)
+    ratio, losses = RatioCurve.of(matches, ratios(matches)), None
+    if is_held_out is not None and not (penalty.target_recall or penalty.target_links or penalty.strength):
+        losses = held_out_losses(matches, is_held_out, falling)
+    for number, found in enumerate(l1_path(matches, falling)):
+        point = _point(matches, found, ratio, penalty.min_quality)
+        yield point if losses is None else replace(point, held_out_loss=float(losses[number]))
 
 
 def _point(matches: Matches, found: Coefficients, ratio: RatioCurve, min_quality: float) -> Point:
@@ -205,7 +227,12 @@ def chosen_point(points: Sequence[Point], penalty: Penalty) -> int:
         return next(reached, len(points) - 1)
     if penalty.target_links > 0:
         return max((i for i, point in enumerate(points) if len(point.links) <= penalty.target_links), default=0)
-    return next(i for i, point in enumerate(points) if point.strength == penalty.strength)
+    if penalty.strength > 0:
+        return next(i for i, point in enumerate(points) if point.strength == penalty.strength)
+    losses = [point.held_out_loss for point in points if point.held_out_loss is not None]
+    # of equal ones the strongest
+    least = min(losses, default=0.0) * (1 + SAME_LOSS)
+    return next((number for number, loss in enumerate(losses) if loss <= least), len(points) - 1)
 
 
 def _as_batch(points: Sequence[Point], chosen: int) -> pa.RecordBatch:
@@ -223,6 +250,7 @@ def _as_batch(points: Sequence[Point], chosen: int) -> pa.RecordBatch:
             "false_positives": point.false_positives,
             "ratio_links": point.ratio_links,
             "ratio_false_positives": point.ratio_false_positives,
+            "held_out_loss": point.held_out_loss,
             "is_chosen": number == chosen,
             "kept": links if number == chosen else nothing,
             "against": kept.against.tolist() if number == chosen else nothing,

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from jobs import withdraw_model
-from jobs.errors import RunError, StageError
+from jobs.errors import RunError, SettingsError, StageError
 from jobs.intervals import Dates, Interval
 from jobs.lake import Lake
 from jobs.runs import DAILY, TRAINING, close_attempt, is_published, open_attempt, open_run, require_open
@@ -111,6 +111,19 @@ def test_no_run_uses_a_model_that_has_seen_its_future(spark, lake):
         opened(lake, 10, asked={"segment_graph": "v-none"})
     with pytest.raises(RunError, match="unknown model"):
         opened(lake, 10, asked={"two_tower": "v"})
+
+
+def test_a_file_edited_after_the_run_was_opened_does_not_reach_it(lake, tmp_path):
+    path = tmp_path / "overrides.toml"
+    path.write_text("[[ban]]")
+    settings = Settings.parse({"build_segment_graph": {"overrides": str(path)}})
+    open_attempt(lake, TRAINING, day(10), settings, MAPPING)
+    path.write_text("[[force]]")
+    assert open_run(lake, TRAINING, day(10)).settings.build_segment_graph.overrides_text == "[[ban]]"
+    path.unlink()
+    assert open_run(lake, TRAINING, day(10)).settings.build_segment_graph.overrides_text == "[[ban]]"
+    with pytest.raises(SettingsError, match="No such file"):
+        open_attempt(lake, TRAINING, day(10), settings, MAPPING)
 
 
 def test_two_who_open_at_once_get_two_attempts(lake):

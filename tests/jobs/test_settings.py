@@ -41,6 +41,21 @@ def test_a_file_that_is_not_there_or_is_not_toml_is_named(tmp_path):
         Settings.load(tmp_path / "bad.toml")
 
 
+def test_a_file_that_the_settings_name_is_read_when_they_are_frozen(tmp_path):
+    path = tmp_path / "overrides.toml"
+    settings = Settings.parse({"build_segment_graph": {"overrides": str(path)}})
+    with pytest.raises(SettingsError, match=r"overrides\.toml: No such file"):
+        settings.frozen()
+    path.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match=r"overrides\.toml: not UTF-8"):
+        settings.frozen()
+    path.write_text("[[ban]]")
+    frozen = settings.frozen()
+    path.write_text("[[force]]")
+    assert Settings.from_json(frozen.to_json()).build_segment_graph.overrides_text == "[[ban]]"
+    assert Settings().frozen() == Settings()
+
+
 def test_every_option_says_what_it_means():
     import dataclasses
 

@@ -6,6 +6,7 @@ import random
 from itertools import combinations
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from jobs.graph.links import Limits, MinedLinks, mine_links
 from jobs.settings import Template
@@ -20,12 +21,13 @@ TEMPLATES = [Template(seeker="skill", job="skill"), Template(seeker="level", job
 
 
 def mined(spark: SparkSession, pairs: list[Pair], templates: list[Template], **limits: int) -> MinedLinks:
-    return mine_links(spark.createDataFrame(pairs, PAIRS), templates, Limits(**limits))
+    rows = spark.createDataFrame(pairs, PAIRS).withColumn("at_ts", F.lit(None).cast("timestamp"))
+    return mine_links(rows, templates, Limits(**limits))
 
 
 def carried(found: MinedLinks) -> dict[tuple[str, str], tuple[set[int], float, float]]:
     """Per link, by its segments: the seekers of the pairs that carry it, n_hires, n_no_hires."""
-    rows = found.matches.join(found.links, "link").collect()
+    rows = found.matches.join(found.links, "link").join(found.labels, "pair").collect()
     return {
         (r.seeker_segment, r.job_segment): (
             {q.seeker_id for q in rows if q.link == r.link}, r.n_hires, r.n_no_hires

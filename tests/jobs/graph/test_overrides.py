@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.errors import SettingsError
-from jobs.graph.overrides import Names, Override, load_overrides, overridden, parse_overrides
+from jobs.graph.overrides import Names, Override, named_overrides, overridden, parse_overrides
 
 DICTIONARY = [
     ("occupation", "15-2051", 1, "data analyst"),
@@ -63,7 +63,7 @@ def test_what_it_may_not_say(text: str, says: str) -> None:
         parse_overrides(text, NAMES, "o.toml")
 
 
-def test_what_becomes_of_links(spark: SparkSession, tmp_path) -> None:
+def test_what_becomes_of_links(spark: SparkSession) -> None:
     meta = "array<struct<seeker_field:string,seeker_term:int,job_field:string,job_term:int>>"
     columns = f"seeker_segment string, job_segment string, meta_links {meta}, n_hires double, n_no_hires double"
     banned = ("level=5&occupation=1", "occupation=2", [("level", 5, "occupation", 2)], 4.0, 1.0)
@@ -73,10 +73,8 @@ def test_what_becomes_of_links(spark: SparkSession, tmp_path) -> None:
     mined = spark.createDataFrame([banned, halved, other, dropped], columns)
     kept = spark.createDataFrame([(*row, 1.5) for row in (banned, halved, other)], f"{columns}, quality double")
 
-    path = tmp_path / "overrides.toml"
-    path.write_text(BAN + FORCE + WEIGH)
     dictionary = spark.createDataFrame(DICTIONARY, "field string, term string, term_id int, label string")
-    overrides = load_overrides(str(path), dictionary)
+    overrides = named_overrides(BAN + FORCE + WEIGH, dictionary, "o.toml")
     found = {
         (r.seeker_segment, r.job_segment): (r.origin, r.quality, r.n_hires)
         for r in overridden(kept, mined, overrides).collect()
@@ -89,9 +87,7 @@ def test_what_becomes_of_links(spark: SparkSession, tmp_path) -> None:
             dropped[:2]: ("forced", 2.0, 3.0),  # mined, not kept: with its counts
         }
     )
-    without = {r.origin for r in overridden(kept, mined, load_overrides("", dictionary)).collect()}
+    without = {r.origin for r in overridden(kept, mined, named_overrides("", dictionary, "")).collect()}
     assert without == {"learnt"}
     forced = overridden(kept.limit(0), mined.limit(0), overrides).collect()
     assert [(r.origin, r.n_hires) for r in forced] == [("forced", 0.0)], "where no hire supports it, too"
-    with pytest.raises(SettingsError, match="No such file"):
-        load_overrides(str(tmp_path / "none.toml"), dictionary)

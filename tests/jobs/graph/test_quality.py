@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -57,7 +58,7 @@ def kept_at(points: list[Point], strength: float) -> dict[int, float]:
 
 
 def test_weights_of_a_literal_world(literal: Matches) -> None:
-    points = list(path_points(literal, Penalty(strength=1.5)))
+    points = list(path_points(literal, Penalty(strength=1.5, weakest_strength=1.0)))
     kept = kept_at(points, 1.5)
     assert set(kept) == {0, 2}
     assert kept[0] > 2
@@ -86,19 +87,26 @@ def test_the_ratio_scorer_beside(literal: Matches) -> None:
     none = matches_of([[], []], [True, False], 3)
     assert RatioCurve.of(none, ratios(none)).at(0.5) == (0, None)
     assert largest_strength(none) == 0
-    assert [len(p.links) for p in path_points(none, Penalty())] == [0, 0]
+    assert [len(p.links) for p in path_points(none, Penalty())] == [0]
 
 
 def test_the_point_asked_for() -> None:
-    def point(strength: float, n_links: int, recall: float) -> Point:
-        return Point(strength, np.arange(n_links), np.ones(n_links), recall, None, 0, None, np.arange(0))
+    def point(strength: float, n_links: int, recall: float, loss: float | None = None) -> Point:
+        return Point(strength, np.arange(n_links), np.ones(n_links), recall, None, 0, None, np.arange(0), loss)
 
-    path = [point(8, 0, 0.0), point(4, 3, 0.4), point(2, 9, 0.7), point(1, 20, 0.8)]
+    path = [point(8, 0, 0.0, 0.9), point(4, 3, 0.4, 0.5), point(2, 9, 0.7, 0.5), point(1, 20, 0.8, 0.6)]
 
     def chosen(**penalty: float) -> float:
         return path[chosen_point(path, Penalty(**penalty))].strength  # type: ignore[arg-type]
 
-    assert chosen(strength=4) == 4
+    assert chosen() == 4, "that of the least loss, of equal ones the strongest"
+    path[:] = [replace(point, held_out_loss=None) for point in path]
+    assert chosen() == 1, "and the weakest where nothing is held out"
+    assert (chosen(strength=4), chosen(strength=4, target_links=9), chosen(target_recall=0.1, target_links=9)) == (
+        4,
+        2,
+        4,
+    )
     assert (chosen(target_recall=0.4), chosen(target_recall=0.5), chosen(target_recall=0.9)) == (4, 2, 1)
     assert (chosen(target_links=9), chosen(target_links=8), chosen(target_links=99)) == (2, 4, 1)
     assert strengths(0.5, anchor=2.0, weakest=4.0) == [2.0], "the strength asked for is on the path, come what may"
@@ -131,22 +139,31 @@ def test_every_point_is_optimal() -> None:
 
 
 def test_the_task_reads_batches() -> None:
-    schema = pa.schema([("is_hire", pa.bool_()), ("weight", pa.float64()), ("links", pa.list_(pa.int32()))])
+    schema = pa.schema([("kind", pa.int32()), ("weight", pa.float64()), ("links", pa.list_(pa.int32()))])
 
-    def batch(*rows: tuple[bool, float, list[int]]) -> pa.RecordBatch:
+    def batch(*rows: tuple[int, float, list[int]]) -> pa.RecordBatch:
         columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    whole = batch(*[(i < 30, 0.5, [0, 1] if i < 30 else [1]) for i in range(60)])
+    # hires, which have link 0, take turns with re-paired ones, which do not
+    whole = batch(*[(1, 0.5, [0, 1]) if i % 2 else (4, 0.5, [1]) for i in range(60)])
     parts = [whole.slice(0, 7), whole.slice(7, 40), whole.slice(47)]
-    (found,) = points_of_batches(parts, 2, Penalty())
+    penalty = Penalty(strength=2, weakest_strength=1)
+    (found,) = points_of_batches(parts, 2, penalty)
     assert found.schema == POINT
     rows = found.to_pylist()
-    assert rows == next(iter(points_of_batches([whole], 2, Penalty()))).to_pylist(), "however it is cut"
+    assert rows == next(iter(points_of_batches([whole], 2, penalty))).to_pylist(), "however it is cut"
     assert [row["strength"] for row in rows] == [8, 4, 2, 1]
     assert [[k["link"] for k in row["kept"]] for row in rows] == [[], [], [0], []], "only the chosen one's links"
     assert (rows[2]["n_links"], rows[2]["recall"], rows[2]["false_positives"]) == (1, 1.0, 0.0)
-    for nothing in ([], [batch((True, 1.0, [0]))], [batch((False, 1.0, [0]))]):
+    assert {row["held_out_loss"] for row in rows} == {None}
+    (found,) = points_of_batches(parts, 2, Penalty())
+    losses = {row["strength"]: row["held_out_loss"] for row in found.to_pylist()}
+    assert [row["strength"] for row in found.to_pylist() if row["is_chosen"]] == [8]
+    assert losses[8] == pytest.approx(losses[4], rel=1e-4) == pytest.approx(losses[2], rel=1e-4), (
+        "one link, and weighed alike"
+    )
+    for nothing in ([], [batch((1, 1.0, [0]))], [batch((2, 1.0, [0]))]):
         assert list(points_of_batches(nothing, 2, Penalty())) == [], "no pairs, only hires, only no-hires"
     assert list(points_of_batches([whole], 0, Penalty())) == []
 
@@ -172,7 +189,7 @@ def test_planted_links_are_found_and_popularity_is_not(spark: SparkSession) -> N
     pairs = hired.unionByName(_repaired(hired, NoHires()).selectExpr("*", "1.0D AS weight")).persist()
     templates = [Template(seeker=field, job=field) for field in ("occupation", "level")]
     mined = mine_links(pairs, templates, Limits(max_arity=2))
-    points = link_points(mined.labels, mined.matches, mined.links.count(), Penalty()).persist()
+    points = link_points(mined.labels, mined.matches, mined.links.count(), Penalty(strength=2)).persist()
     kept = points.selectExpr("inline(kept)")
     segments = {(r.seeker_segment, r.job_segment) for r in mined.links.join(kept, "link").collect()}
     assert segments == {(f"occupation={o}", f"occupation={o + 10}") for o in range(6)}
