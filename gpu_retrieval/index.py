@@ -203,7 +203,7 @@ class TermKnnIndex:
         """Writes the index to a folder: plain .npy files and a manifest with their sizes and SHA-256.
 
         The manifest is replaced last, in one step: until then, and after a failure, the folder holds what it
-        held.
+        held. IndexNotSaved where the disk is full.
         """
         files.save(Path(folder), self._rows.hosts, self._rows.alive, self.fingerprint)
 
