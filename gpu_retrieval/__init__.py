@@ -22,7 +22,7 @@ job 13 is dropped by AnyOf('region')
 """
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf
-from gpu_retrieval.errors import DeviceUnavailable, FingerprintMismatch, IndexFileError
+from gpu_retrieval.errors import DeviceUnavailable, FingerprintMismatch, IndexFileError, IndexNotSaved
 from gpu_retrieval.explain import WhyNot
 from gpu_retrieval.index import TermKnnIndex
 from gpu_retrieval.ragged import Ragged
@@ -38,6 +38,7 @@ __all__ = [
     "FingerprintMismatch",
     "Hits",
     "IndexFileError",
+    "IndexNotSaved",
     "NoneOf",
     "OneOf",
     "Ragged",

@@ -5,7 +5,9 @@ Numba is optional and slow to import, so that an index without it pays nothing f
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 
 AVAILABLE = importlib.util.find_spec("numba") is not None
@@ -19,3 +21,11 @@ def filters() -> ModuleType:
 def scoring() -> ModuleType:
     """Loops that score candidates; ImportError where Numba is missing."""
     return importlib.import_module("gpu_retrieval.score_loops")
+
+
+def digest(*modules: str) -> str:
+    """SHA-256 of the sources of these modules of the package."""
+    sha = hashlib.sha256()
+    for name in modules:
+        sha.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return sha.hexdigest()

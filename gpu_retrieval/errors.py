@@ -7,6 +7,10 @@ class IndexFileError(Exception):
     """A saved index that cannot be trusted: a file is missing, cut short, altered or of another format."""
 
 
+class IndexNotSaved(OSError):
+    """An index could not be written, on a full disk say; the folder holds what it held before."""
+
+
 class FingerprintMismatch(ValueError):
     """Queries and index were made by different models."""
 

@@ -10,15 +10,16 @@ import numpy as np
 from gpu_retrieval import explain as explaining
 from gpu_retrieval import storage as files
 from gpu_retrieval.backend import Backend, choose_backend
-from gpu_retrieval.checks import check_array, check_finite, check_int, check_known, check_str
+from gpu_retrieval.building import check_alike, new_segment
+from gpu_retrieval.checks import check_array, check_finite, check_int, check_str
 from gpu_retrieval.clauses import Clause, check_where
-from gpu_retrieval.columns import MAX_ROWS, NumberColumn, TermColumn
 from gpu_retrieval.errors import FingerprintMismatch
-from gpu_retrieval.plans import PLANS, choose_plan
-from gpu_retrieval.quantize import STORAGES, encode
-from gpu_retrieval.ragged import Ragged, check_terms
+from gpu_retrieval.plans import PLANS, choose_plan, plans_on
+from gpu_retrieval.quantize import STORAGES
+from gpu_retrieval.ragged import Ragged
+from gpu_retrieval.rows import Rows
 from gpu_retrieval.segments import DeviceSegment, Segment
-from gpu_retrieval.task import IdOrder, SearchTask
+from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
 LEAST_BUDGET = 1 << 20
@@ -32,10 +33,8 @@ class TermKnnIndex:
     """
 
     def __init__(self, segments: list[Segment], alive: list[np.ndarray], fingerprint: str, backend: Backend) -> None:
-        self._segments = [DeviceSegment(segment, backend) for segment in segments]
-        self._alive = alive
+        self._rows = Rows(segments, alive, backend)
         self._backend = backend
-        self._order: IdOrder | None = None
         self.fingerprint = fingerprint
 
     @classmethod
@@ -63,12 +62,12 @@ class TermKnnIndex:
         backend = choose_backend(device)
         if storage not in STORAGES:
             raise ValueError(f"storage: expected one of {list(STORAGES)}, got {storage!r}")
-        segment = _segment(ids, vectors, terms or {}, numbers or {}, storage)
+        segment = new_segment(ids, vectors, terms or {}, numbers or {}, storage)
         return cls([segment], [np.ones(len(segment), dtype=bool)], check_str("fingerprint", fingerprint), backend)
 
     def __len__(self) -> int:
         """Jobs that can be found."""
-        return int(sum(np.count_nonzero(alive) for alive in self._alive))
+        return self._rows.n_open
 
     def __repr__(self) -> str:
         return (
@@ -79,7 +78,7 @@ class TermKnnIndex:
     @property
     def ids(self) -> np.ndarray:
         """(n,) int64 in the order in which the jobs were built and added: the order of `prior`."""
-        return np.concatenate([segment.host.ids for segment in self._segments])[self._rows_as_given()]
+        return self._rows.ids_as_given()
 
     @property
     def d(self) -> int:
@@ -109,11 +108,15 @@ class TermKnnIndex:
     @property
     def plans(self) -> tuple[str, ...]:
         """What `plan` may be, beside "auto"."""
-        return tuple(PLANS)
+        return plans_on(self._backend)
+
+    @property
+    def _segments(self) -> list[DeviceSegment]:
+        return self._rows.segments
 
     @property
     def _first(self) -> Segment:
-        return self._segments[0].host
+        return self._rows.segments[0].host
 
     def search(
         self,
@@ -137,8 +140,7 @@ class TermKnnIndex:
         """
         task = self._task(queries, k, where, exclude, prior, memory_budget)
         self._check_fingerprint(fingerprint)
-        n_rows = sum(len(segment) for segment in self._segments)
-        name, _ = choose_plan(plan, lambda: task.groups, n_rows, self.d, self._backend.on_gpu)
+        name, _ = choose_plan(plan, lambda: task.groups, len(self._rows), self.d, self._backend)
         with self._backend.active():
             return PLANS[name](task)
 
@@ -179,30 +181,12 @@ class TermKnnIndex:
         Costs the new jobs' own indexing, and a sort of all ids at the next search. Neighbours of like size
         are joined, so that a job is copied about log2(n) times in all however many additions there are.
         """
-        first = self._first
-        added = _segment(ids, vectors, terms or {}, numbers or {}, self.storage)
-        if added.vectors.shape[1] != self.d:
-            raise ValueError(f"vectors: expected {self.d} components, got {added.vectors.shape[1]}")
-        for kind, name, mine, theirs in (
-            ("term fields", "terms", set(first.terms), set(added.terms)),
-            ("numbers", "numbers", set(first.numbers), set(added.numbers)),
-        ):
-            if unknown := sorted(theirs - mine):
-                check_known(kind, unknown[0], mine)
-            if mine != theirs:
-                raise ValueError(f"{name}: expected {sorted(mine)}, got {sorted(theirs)}")
-        for name, column in first.numbers.items():
-            if added.numbers[name].levels.dtype != column.levels.dtype:
-                expected, got = column.levels.dtype, added.numbers[name].levels.dtype
-                raise TypeError(f"number {name!r}: expected dtype {expected}, got {got}")
-        known = self._rows_of(added.ids)
+        added = new_segment(ids, vectors, terms or {}, numbers or {}, self.storage)
+        check_alike(added, self._first)
+        known = self._rows.find(added.ids)
         if (known >= 0).any():
             raise ValueError(f"ids: expected new ids, {added.ids[np.argmax(known >= 0)]} is in the index")
-        self._check_size(len(added))
-        self._segments.append(DeviceSegment(added, self._backend))
-        self._alive.append(np.ones(len(added), dtype=bool))
-        self._order = None
-        self._tidy()
+        self._rows.append(added)
 
     def remove(self, ids: np.ndarray) -> None:
         """Closes jobs, in place. Every id must be in the index.
@@ -210,23 +194,18 @@ class TermKnnIndex:
         Costs a look-up an id; the rows are dropped for good once half of their segment is closed.
         """
         ids = check_array("ids", ids, "int64", (None,))
-        rows = self._rows_of(ids)
+        rows = self._rows.find(ids)
         if (rows < 0).any():
             raise ValueError(f"ids: expected ids of the index, {ids[np.argmax(rows < 0)]} is not in it")
-        base = 0
-        for segment, alive in zip(self._segments, self._alive, strict=True):
-            alive[rows[(rows >= base) & (rows < base + len(segment))] - base] = False
-            base += len(segment)
-        self._tidy()
+        self._rows.close(rows)
 
     def save(self, folder: str | Path) -> None:
         """Writes the index to a folder: plain .npy files and a manifest with their sizes and SHA-256.
 
         The manifest is replaced last, in one step: until then, and after a failure, the folder holds what it
-        held.
+        held. IndexNotSaved where the disk is full.
         """
-        segments = [segment.host for segment in self._segments]
-        files.save(Path(folder), segments, self._alive, self.fingerprint)
+        files.save(Path(folder), self._rows.hosts, self._rows.alive, self.fingerprint)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto", *, verify: bool = True) -> TermKnnIndex:
@@ -257,11 +236,11 @@ class TermKnnIndex:
         if prior is not None:
             prior = check_array("prior", prior, "float32", (len(self),))
             check_finite("prior", prior)
-        alive = np.concatenate(self._alive)
+        alive = np.concatenate(self._rows.alive)
         return SearchTask(
             backend=self._backend,
             segments=self._segments,
-            order=self._id_order(),
+            order=self._rows.by_id,
             alive=None if alive.all() else alive,
             n_alive=len(self),
             prior=None if prior is None else self._over_all_rows(prior),
@@ -272,108 +251,15 @@ class TermKnnIndex:
             memory_budget=check_int("memory_budget", memory_budget, minimum=LEAST_BUDGET),
         )
 
-    def _rows_as_given(self) -> np.ndarray:
-        """(n,) int64: the row of each job that can be found, over all segments, in the order of `ids`."""
-        before = np.cumsum([0] + [len(segment) for segment in self._segments])
-        parts = zip(self._segments, self._alive, before[:-1], strict=True)
-        return np.concatenate([base + segment.host.given[alive[segment.host.given]] for segment, alive, base in parts])
-
     def _over_all_rows(self, prior: np.ndarray) -> np.ndarray:
         """The prior by rows, closed ones at 0."""
-        by_row = np.zeros(sum(len(segment) for segment in self._segments), dtype=np.float32)
-        by_row[self._rows_as_given()] = prior
+        by_row = np.zeros(len(self._rows), dtype=np.float32)
+        by_row[self._rows.as_given()] = prior
         return by_row
 
     def _check_fingerprint(self, fingerprint: str) -> None:
         if check_str("fingerprint", fingerprint) != self.fingerprint:
             raise FingerprintMismatch(f"fingerprint: expected {self.fingerprint!r} (the index's), got {fingerprint!r}")
-
-    def _id_order(self) -> IdOrder:
-        if self._order is None:
-            self._order = IdOrder.of(np.concatenate([segment.host.ids for segment in self._segments]))
-        return self._order
-
-    def _rows_of(self, ids: np.ndarray) -> np.ndarray:
-        """(ids,) int64: the row of each id that can be found, over all segments, -1 for an id that cannot."""
-        at, rows = self._id_order().find(ids)
-        found = np.full(len(ids), -1, dtype=np.int64)
-        open_rows = np.concatenate(self._alive)[rows]
-        found[at[open_rows]] = rows[open_rows]
-        return found
-
-    def _check_size(self, n_more: int) -> None:
-        n_rows = sum(len(segment) for segment in self._segments) + n_more
-        if n_rows >= MAX_ROWS:
-            raise ValueError(f"index: expected fewer than {MAX_ROWS:,} rows, got {n_rows:,}; build it in shards")
-
-    def _tidy(self) -> None:
-        """Drops closed rows and joins neighbours, each only where that at least halves what it touches."""
-        held = [(segment.host, alive) for segment, alive in zip(self._segments, self._alive, strict=True)]
-        held = [
-            (segment.kept(alive), np.ones(np.count_nonzero(alive), dtype=bool))
-            if np.count_nonzero(alive) * 2 < len(segment)
-            else (segment, alive)
-            for segment, alive in held
-        ]
-        while len(held) > 1 and 2 * len(held[-1][0]) >= len(held[-2][0]):
-            (before, alive_before), (last, alive_last) = held[-2:]
-            joined = before.joined(last)
-            # Joining sorts anew: only the order in which jobs were given stays.
-            alive = np.empty(len(joined), dtype=bool)
-            alive[joined.given] = np.concatenate([alive_before[before.given], alive_last[last.given]])
-            held[-2:] = [(joined, alive)]
-        unchanged = {id(segment.host): segment for segment in self._segments}
-        if [id(segment) for segment, _ in held] == list(unchanged):
-            return
-        self._segments = [unchanged.get(id(host)) or DeviceSegment(host, self._backend) for host, _ in held]
-        self._alive = [alive for _, alive in held]
-        self._order = None
-
-
-def _segment(
-    ids: np.ndarray,
-    vectors: np.ndarray,
-    terms: Mapping[str, Ragged],
-    numbers: Mapping[str, np.ndarray],
-    storage: str,
-) -> Segment:
-    """The jobs as a segment, all of it checked."""
-    ids = check_array("ids", ids, "int64", (None,))
-    n = len(ids)
-    if n >= MAX_ROWS:
-        raise ValueError(f"ids: expected fewer than {MAX_ROWS:,} jobs, got {n:,}; build the index in shards")
-    vectors = check_array("vectors", vectors, "float32", (n, None))
-    if vectors.shape[1] == 0:
-        raise ValueError(f"vectors: expected at least one component, got shape {vectors.shape}")
-    _check_ids(ids)
-    check_finite("vectors", vectors)
-    term_columns = {}
-    for name, ragged in terms.items():
-        term_columns[check_str("terms", name)] = TermColumn.from_ragged(check_terms(f"terms[{name!r}]", ragged, n))
-    number_columns = {}
-    for name, values in numbers.items():
-        values = check_array(f"numbers[{name!r}]", values, ("float64", "int64"), (n,))
-        number_columns[check_str("numbers", name)] = NumberColumn.from_values(values)
-    segment = Segment(
-        given=np.arange(n, dtype=np.int64),
-        ids=ids.copy(),
-        vectors=vectors,
-        codes=encode(vectors, storage),
-        terms=term_columns,
-        numbers=number_columns,
-    )
-    return segment.clustered()
-
-
-def _check_ids(ids: np.ndarray) -> None:
-    if len(ids) and ids.min() < 0:
-        # -1 stands for "no hit".
-        raise ValueError(f"ids: expected 0 or more, row {np.argmax(ids < 0):,} holds {ids[np.argmax(ids < 0)]}")
-    in_order = np.sort(ids)
-    repeats = in_order[1:] == in_order[:-1]
-    if repeats.any():
-        twice = in_order[1:][repeats]
-        raise ValueError(f"ids: expected unique ids, got {len(twice):,} repeated, first {twice[0]}")
 
 
 def _check_exclude(exclude: object, n_queries: int) -> None:

@@ -44,11 +44,16 @@ class Coarse:
     widest: float
     longest: float
 
+    @staticmethod
+    def words(d: int) -> int:
+        """Words of d codes."""
+        return (d + 3) // 4
+
     @classmethod
     def of(cls, codes: Codes) -> Coarse:
         """Of int8 codes."""
         n, d = codes.values.shape
-        rows = np.zeros((n, (d + 3) // 4 + 2), dtype=np.int32)
+        rows = np.zeros((n, cls.words(d) + 2), dtype=np.int32)
         np.bitwise_xor(codes.values.view(np.uint8), 128, out=rows.view(np.uint8)[:, :d])
         lengths = np.nextafter(codes.norms + codes.residuals, np.float32(np.inf))
         rows.view(np.float32)[:, -2], rows.view(np.float32)[:, -1] = codes.scale, lengths

@@ -31,6 +31,7 @@ class Segment:
     codes: Codes
     terms: dict[str, TermColumn]
     numbers: dict[str, NumberColumn]
+    saved_coarse: Coarse | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,7 +42,9 @@ class Segment:
 
     @cached_property
     def coarse(self) -> Coarse:
-        """int8 codes for the compiled loops, made when first asked for: d + 8 bytes a row."""
+        """int8 codes for the compiled loops, d + 8 bytes a row: as saved, or made when first asked for."""
+        if self.saved_coarse is not None:
+            return self.saved_coarse
         return Coarse.of(self.codes if self.storage == "int8" else encode(self.vectors, "int8"))
 
     def clustered(self) -> Segment:

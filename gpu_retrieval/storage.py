@@ -2,7 +2,7 @@
 
 The data lie in a sub-folder of their own, new at every save, and `manifest.json` says which. Replacing the
 manifest is the one step that changes what a reader sees, so that a save which fails, at any point, leaves the
-old index. Nothing is pickled.
+old index. The manifest has the size and SHA-256 of every file, and a SHA-256 of its own. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -20,27 +20,37 @@ from typing import Any
 
 import numpy as np
 
+from gpu_retrieval.checks import check_array
 from gpu_retrieval.columns import NumberColumn, TermColumn
-from gpu_retrieval.errors import IndexFileError
-from gpu_retrieval.quantize import Codes
+from gpu_retrieval.errors import IndexFileError, IndexNotSaved
+from gpu_retrieval.quantize import Coarse, Codes
 from gpu_retrieval.segments import Segment
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 HASH_BYTES = 1 << 22
 
 
 def save(folder: Path, segments: list[Segment], alive: list[np.ndarray], fingerprint: str) -> None:
-    """Writes the segments; on a failure the folder holds what it held before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    old = _read_manifest(folder)["data"] if (folder / MANIFEST).exists() else None
-    data = folder / f"data-{secrets.token_hex(8)}"
-    data.mkdir()
+    """Writes the segments; on a failure the folder holds what it held before.
+
+    IndexNotSaved where the disk is full, or does not take the files for another reason.
+    """
+    arrays = {
+        f"{number}-{name}.npy": array
+        for number, segment in enumerate(segments)
+        for name, array in _arrays(segment, alive[number]).items()
+    }
+    n_bytes = sum(array.nbytes for array in arrays.values())
     try:
-        described = {}
-        for number, segment in enumerate(segments):
-            for name, array in _arrays(segment, alive[number]).items():
-                described[f"{number}-{name}.npy"] = _write(data / f"{number}-{name}.npy", array)
+        folder.mkdir(parents=True, exist_ok=True)
+        old = _read_manifest(folder)["data"] if (folder / MANIFEST).exists() else None
+        data = folder / f"data-{secrets.token_hex(8)}"
+        data.mkdir()
+    except OSError as error:
+        raise IndexNotSaved(f"{folder}: expected a folder that can be written, {error}") from error
+    try:
+        described = {name: _write(data / name, array) for name, array in arrays.items()}
         manifest = {
             "format": FORMAT,
             "fingerprint": fingerprint,
@@ -51,7 +61,14 @@ def save(folder: Path, segments: list[Segment], alive: list[np.ndarray], fingerp
             "data": data.name,
             "files": described,
         }
+        manifest["sha256"] = _own_sha256(manifest)
         _replace_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    except OSError as error:
+        free = shutil.disk_usage(folder).free
+        shutil.rmtree(data, ignore_errors=True)
+        raise IndexNotSaved(
+            f"{folder}: expected room for {n_bytes:,} bytes, {free:,} were free: {error}; what it held before is there"
+        ) from error
     except BaseException:
         shutil.rmtree(data, ignore_errors=True)
         raise
@@ -69,6 +86,7 @@ def load(folder: Path, *, verify: bool) -> tuple[list[Segment], list[np.ndarray]
     segments, alive = [], []
     for number in range(manifest["segments"]):
         segment, rows = _segment(manifest, partial(_array, arrays, number), folder)
+        _check_shapes(segment, rows, data / str(number))
         segments.append(segment)
         alive.append(rows)
     return segments, alive, manifest["fingerprint"]
@@ -88,6 +106,8 @@ def _arrays(segment: Segment, alive: np.ndarray) -> dict[str, np.ndarray]:
         "residuals": segment.codes.residuals,
         "scale": segment.codes.scale,
     }
+    arrays["coarse"] = segment.coarse.rows
+    arrays["coarse-bounds"] = np.array([segment.coarse.widest, segment.coarse.longest])
     if segment.storage != "float32":
         arrays["codes"] = segment.codes.values
     # Names of fields are the user's and may not do as file names.
@@ -104,6 +124,7 @@ def _segment(manifest: dict[str, Any], array: Callable[[str], np.ndarray], folde
     try:
         vectors = array("vectors")
         values = vectors if manifest["storage"] == "float32" else array("codes")
+        widest, longest = (float(bound) for bound in array("coarse-bounds"))
         segment = Segment(
             given=array("given"),
             ids=array("ids"),
@@ -117,10 +138,44 @@ def _segment(manifest: dict[str, Any], array: Callable[[str], np.ndarray], folde
                 name: NumberColumn(*(array(f"number{at}-{part}") for part in ("levels", "ranks")))
                 for at, name in enumerate(manifest["numbers"])
             },
+            saved_coarse=Coarse(array("coarse"), widest, longest),
         )
         return segment, array("alive").copy()
     except KeyError as missing:
         raise IndexFileError(f"{folder / MANIFEST}: expected a file {missing}, the manifest lists none") from None
+
+
+def _check_shapes(segment: Segment, alive: np.ndarray, where: Path) -> None:
+    """The compiled loops look at no bounds: whatever the checksums say, arrays must fit together."""
+    n, d = len(segment.ids), segment.vectors.shape[-1]
+    codes, bare = segment.codes, segment.storage == "float32"
+    expected: list[tuple[str, np.ndarray, str | tuple[str, ...], tuple[int, ...]]] = [
+        ("ids", segment.ids, "int64", (n,)),
+        ("given", segment.given, "int64", (n,)),
+        ("alive", alive, "bool", (n,)),
+        ("vectors", segment.vectors, "float32", (n, d)),
+        ("codes", codes.values, segment.storage, (n, d)),
+        ("norms", codes.norms, "float32", (n,)),
+        ("residuals", codes.residuals, "float32", (n,)),
+        ("scale", codes.scale, "float32", (0 if bare else n,)),
+        ("coarse", segment.coarse.rows, "int32", (n, Coarse.words(d) + 2)),
+    ]
+    for name, column in segment.terms.items():
+        expected += [
+            (f"terms of {name!r}", column.terms, "int32", (len(column.starts) - 1,)),
+            (f"starts of {name!r}", column.starts, "int64", (len(column.terms) + 1,)),
+            (f"rows of {name!r}", column.rows, "int32", (int(column.starts[-1]),)),
+            (f"missing of {name!r}", column.missing, "bool", (n,)),
+        ]
+    for name, number in segment.numbers.items():
+        levels = len(number.levels)
+        expected.append((f"levels of {name!r}", number.levels, ("float64", "int64"), (levels,)))
+        expected.append((f"ranks of {name!r}", number.ranks, "int32", (n,)))
+    try:
+        for name, array, dtype, shape in expected:
+            check_array(name, array, dtype, shape)
+    except (TypeError, ValueError) as error:
+        raise IndexFileError(f"{where}: {error}") from None
 
 
 def _write(path: Path, array: np.ndarray) -> dict[str, Any]:
@@ -166,13 +221,21 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise IndexFileError(f"{path}: expected an index of format {FORMAT}, got {found!r}")
-    keys = {"data", "fields", "files", "fingerprint", "numbers", "segments", "storage"}
+    keys = {"data", "fields", "files", "fingerprint", "numbers", "segments", "sha256", "storage"}
     if lacking := sorted(keys - manifest.keys()):
         raise IndexFileError(f"{path}: expected the keys {sorted(keys)}, {lacking} are missing")
+    if (sha256 := _own_sha256(manifest)) != manifest["sha256"]:
+        raise IndexFileError(f"{path}: expected sha256 {manifest['sha256']}, got {sha256}")
     names = [manifest["data"], *manifest["files"]]
     if bad := [name for name in names if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", str(name))]:
         raise IndexFileError(f"{path}: expected plain file names, got {bad[0]!r}")
     return manifest
+
+
+def _own_sha256(manifest: dict[str, Any]) -> str:
+    """Of all that the manifest says beside it."""
+    said = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _replace_text(path: Path, text: str) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from gpu_retrieval import IndexFileError, Ragged, TermKnnIndex, storage
+from gpu_retrieval import IndexFileError, IndexNotSaved, Ragged, TermKnnIndex, storage
+from gpu_retrieval.quantize import Coarse
 from tests.gpu_retrieval.oracle import answer, assert_hits, make_ask, make_world
 
 STORAGES = ["float32", "float16", "int8"]
@@ -29,6 +32,12 @@ def small(fingerprint: str = "model-1", **options) -> TermKnnIndex:
 def files(folder) -> list:
     data = json.loads((folder / "manifest.json").read_text())["data"]
     return sorted((folder / data).iterdir())
+
+
+def write_manifest(folder, manifest: dict) -> None:
+    """As whoever alters it with care would."""
+    manifest["sha256"] = storage._own_sha256(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize("kind", STORAGES)
@@ -67,6 +76,20 @@ def test_is_memory_mapped_and_can_change(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("kind", STORAGES)
+def test_coarse_codes_are_mapped_and_not_made_again(tmp_path, monkeypatch, kind):
+    """Each worker of a cluster would make the same again, most of a second for a million jobs."""
+    rng = np.random.default_rng(2)
+    index = TermKnnIndex.build(np.arange(50), rng.standard_normal((50, 9), np.float32), storage=kind, device="cpu")
+    made = index._segments[0].host.coarse
+    index.save(tmp_path)
+    monkeypatch.setattr(Coarse, "of", None)
+    loaded = TermKnnIndex.load(tmp_path, device="cpu")._segments[0].host.coarse
+    assert isinstance(loaded.rows.base, np.memmap)
+    np.testing.assert_array_equal(loaded.rows, made.rows)
+    assert (loaded.widest, loaded.longest) == (made.widest, made.longest)
+
+
 def test_no_jobs_come_back_as_none(tmp_path):
     empty = TermKnnIndex.build(np.empty(0, np.int64), np.empty((0, 3), np.float32), device="cpu")
     empty.save(tmp_path)
@@ -82,7 +105,7 @@ def test_nothing_is_pickled(tmp_path):
     np.save(target, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest["files"][target.name] = {"size": target.stat().st_size, "sha256": storage._sha256(target)}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(tmp_path, manifest)
     with pytest.raises(IndexFileError, match="without pickles"):
         TermKnnIndex.load(tmp_path, device="cpu")
 
@@ -118,9 +141,9 @@ def test_a_short_or_missing_file_is_found(tmp_path, verify):
     [
         (None, "expected the manifest of a saved index, there is none"),
         ("{", "expected JSON"),
-        ("[]", "expected an index of format 2, got 'list'"),
-        ('{"format": 7}', "expected an index of format 2, got 7"),
-        ('{"format": 2}', "are missing"),
+        ("[]", "expected an index of format 3, got 'list'"),
+        ('{"format": 2}', "expected an index of format 3, got 2"),
+        ('{"format": 3}', "are missing"),
     ],
 )
 def test_a_broken_manifest_is_named(tmp_path, text, message):
@@ -135,9 +158,76 @@ def test_a_manifest_cannot_point_elsewhere(tmp_path, key):
     small().save(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest[key] = "../elsewhere" if key == "data" else {"../x.npy": {"size": 1, "sha256": ""}}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(tmp_path, manifest)
     with pytest.raises(IndexFileError, match=r"expected plain file names, got '\.\./"):
         TermKnnIndex.load(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("fingerprint", "model-2", "manifest.json: expected sha256"),
+        ("fields", ["industry"], "manifest.json: expected sha256"),
+        ("storage", "int8", "manifest.json: expected sha256"),
+    ],
+)
+def test_an_altered_manifest_is_found(tmp_path, key, value, message):
+    """Else one model's vectors would pass for another's, and one field's terms for another's."""
+    small().save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest[key] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IndexFileError, match=message):
+        TermKnnIndex.load(tmp_path, device="cpu", verify=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("0-ids", np.arange(3), r"given: expected shape \(3\), got \(2,\)"),
+        ("0-coarse", np.zeros((2, 9), np.int32), r"coarse: expected shape \(2, 3\), got \(2, 9\)"),
+        ("0-number0-ranks", np.zeros(2, np.int64), "ranks of 'pay': expected dtype int32, got int64"),
+        ("0-field0-rows", np.zeros(7, np.int32), r"rows of 'région/ö': expected shape \(2\), got \(7,\)"),
+    ],
+)
+def test_files_that_do_not_fit_together_are_refused(tmp_path, name, array, message):
+    """Checksums and all, for the compiled loops look at no bounds."""
+    small().save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    path = tmp_path / manifest["data"] / f"{name}.npy"
+    np.save(path, array)
+    manifest["files"][path.name] = {"size": path.stat().st_size, "sha256": storage._sha256(path)}
+    write_manifest(tmp_path, manifest)
+    with pytest.raises(IndexFileError, match=message):
+        TermKnnIndex.load(tmp_path, device="cpu")
+
+
+def test_a_disk_that_is_full_in_earnest(tmp_path):
+    """The system refuses to let a file grow: a limit of this process stands in for the end of the disk."""
+    small("old").save(tmp_path)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    code = (
+        "import resource, signal, sys\n"
+        "import numpy as np\n"
+        "from gpu_retrieval import IndexNotSaved, TermKnnIndex\n"
+        "index = TermKnnIndex.build(np.arange(2_000), np.ones((2_000, 8), np.float32), device='cpu')\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try:\n"
+        "    index.save(sys.argv[1])\n"
+        "except IndexNotSaved as error:\n"
+        "    print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert "expected room for" in run.stdout and "what it held before is there" in run.stdout, run
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert TermKnnIndex.load(tmp_path, device="cpu").fingerprint == "old"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IndexNotSaved, match="expected a folder that can be written"):
+        small().save(tmp_path / "file")
 
 
 @pytest.mark.parametrize("n_written", [0, 3, "manifest"])
@@ -162,7 +252,7 @@ def test_a_failed_save_leaves_the_old_index(tmp_path, monkeypatch, n_written):
             patch.setattr(storage, "_replace_text", full_manifest)
         else:
             patch.setattr(storage, "_write", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(IndexNotSaved, match=r"expected room for [\d,]+ bytes, [\d,]+ were free: .*No space left"):
             small("new").save(tmp_path)
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
     assert TermKnnIndex.load(tmp_path, device="cpu").fingerprint == "old"
