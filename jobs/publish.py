@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.errors import StageError
 from jobs.lake import Lake
-from jobs.runs import MODEL_NAMES, TRAINING, Run, close_attempt
+from jobs.runs import MODEL_NAMES, STAGES, TRAINING, Run, close_attempt
 from jobs.serving import known_actions
 from jobs.stage import run_stage, say
 from schemas import AUDIENCES, CANDIDATES, JOBS, MODELS, RUN_METRICS
@@ -33,11 +33,21 @@ AUDIENCE = "audience"
 
 
 def main(lake: Lake, run: Run) -> Callable[[], None]:
+    require_finished(lake, run)
     if run.dag == TRAINING:
         promote(lake, run)
         return lambda: publish(lake, run)
     broken = broken_rules(lake, run)
     return (lambda: refuse(lake, run, broken)) if broken else (lambda: publish(lake, run))
+
+
+def require_finished(lake: Lake, run: Run) -> None:
+    """StageError where a stage before this one has not finished: its tables are empty, or an earlier run's."""
+    figures = lake.read_or_empty(RUN_METRICS, run_id=run.run_id).where("metric = 'seconds'")
+    finished = {row["stage"] for row in figures.select("stage").collect()}
+    missing = [stage for stage in STAGES[run.dag] if stage not in finished and stage != "publish"]
+    if missing:
+        raise StageError(f"{run.run_id} is not published: expected all its stages, {', '.join(missing)} did not finish")
 
 
 def publish(lake: Lake, run: Run) -> None:

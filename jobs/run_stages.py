@@ -12,13 +12,8 @@ from importlib import import_module
 from jobs.errors import StageError, nearest
 from jobs.intervals import Interval
 from jobs.lake import Lake
-from jobs.runs import open_run
+from jobs.runs import STAGES, open_run
 from jobs.stage import Main, one_clear_line, run_open_stage, stage_parser, start_spark
-
-STAGES = (
-    "ingest", "standardize_entities", "sessionize_chains", "build_segment_graph", "train_job_embeddings",
-    "build_index", "evaluate_retrieval", "retrieve_candidates", "blend_candidates", "publish",
-)  # fmt: skip
 
 
 def stage_mains(names: str) -> list[tuple[str, Main]]:
@@ -30,9 +25,10 @@ def stage_mains(names: str) -> list[tuple[str, Main]]:
     jobs.errors.StageError: there is no stage 'publsh'; did you mean 'publish'?
     """
     asked = names.split(",")
+    known = sorted({name for stages in STAGES.values() for name in stages})
     for name in asked:
-        if name not in STAGES:
-            raise StageError(f"there is no stage {name!r}; {nearest(name, STAGES)}")
+        if name not in known:
+            raise StageError(f"there is no stage {name!r}; {nearest(name, known)}")
     return [(name, import_module(f"jobs.{name}").main) for name in asked]
 
 

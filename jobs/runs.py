@@ -24,6 +24,15 @@ TRAINING = "training_weekly"
 DAILY = "candidates_daily"
 MODEL_NAMES = ("segment_graph", "job_embeddings")
 
+# The stages that take a run from open to published, in the order in which each builds on those before it.
+_TAKEN_IN = ("ingest", "standardize_entities", "sessionize_chains")
+STAGES = {
+    TRAINING: (
+        *_TAKEN_IN, "build_segment_graph", "train_job_embeddings", "build_index", "evaluate_retrieval", "publish",
+    ),
+    DAILY: (*_TAKEN_IN, "build_index", "retrieve_candidates", "blend_candidates", "publish"),
+}  # fmt: skip
+
 # What `open_run --model NAME=none` freezes: the run does without that model, because someone said so.
 NO_MODEL = "none"
 

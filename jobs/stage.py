@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from jobs.errors import ShortlistError
 from jobs.intervals import Interval
 from jobs.lake import Lake
-from jobs.runs import Run, open_run, require_open
+from jobs.runs import STAGES, Run, open_run, require_open
 from schemas import RUN_METRICS, RUNS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def stage_parser(description: str | None) -> argparse.ArgumentParser:
     """The command line that all stages share."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--lake", required=True, help="folder or object-store prefix of the tables")
-    parser.add_argument("--dag", required=True, help="the DAG whose attempt this is: candidates_daily, training_weekly")
+    parser.add_argument("--dag", required=True, choices=sorted(STAGES), help="the DAG whose attempt this is")
     parser.add_argument("--start", required=True, help="start of the interval, UTC, inclusive: 2026-01-04")
     parser.add_argument("--end", required=True, help="end of the interval, UTC, exclusive: 2026-01-05")
     return parser

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two workers share the files: who makes the pipeline of tests/e2e first, who waits for it last."""
-    places = {"test_pipeline.py": 0, "e2e": 2}
-    items.sort(key=lambda item: places.get(item.path.name, places.get(item.path.parent.name, 1)))
+    """Two workers share the files, in this order: who makes the pipeline of tests/e2e comes first.
+
+    Who waits for it comes when it is there, and not last, where the longest of them would keep one worker alone.
+    """
+    early, late = 1, 3
+    places = {"test_pipeline.py": 0, "e2e": 2, "inputs": late, "marketplace": late, "reporting": late, "terms": late}
+    items.sort(key=lambda item: places.get(item.path.name, places.get(item.path.parent.name, early)))
 
 
 @pytest.fixture(scope="session")

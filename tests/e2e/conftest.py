@@ -79,26 +79,18 @@ class Pipeline:
         run_open_stage(name, stage_mains()[name], self.lake, run)
 
     def run(self, dag: str, interval: tuple[str, str], models: dict[str, str] | None = None) -> Run:
+        from jobs.runs import STAGES
+
         run = self.open(dag, interval, models)
         for name in STAGES[dag]:
             self.stage(name, dag, interval)
         return run
 
 
-STAGES = {
-    "training_weekly": (
-        "ingest", "standardize_entities", "sessionize_chains", "build_segment_graph", "train_job_embeddings",
-        "build_index", "evaluate_retrieval", "publish",
-    ),
-    "candidates_daily": (
-        "ingest", "standardize_entities", "sessionize_chains", "build_index", "retrieve_candidates",
-        "blend_candidates", "publish",
-    ),
-}  # fmt: skip
-
-
 def stage_mains() -> dict[str, Callable[[Lake, Run], None]]:
     from importlib import import_module
+
+    from jobs.runs import STAGES
 
     names = {name for stages in STAGES.values() for name in stages}
     return {name: import_module(f"jobs.{name}").main for name in names}
