@@ -98,8 +98,8 @@ def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_on
     run.metrics.clear()
     main(lake, run)
     figures = {metric: value for metric, _, value in run.metrics}
-    # Chains 2, 3 and 4 (its first two actions): of the applies one has one context, one two; then one each.
-    assert (figures["chains_trained"], figures["pairs"]) == (3, 2 * (3 + 1 + 1))
+    # Chains 2, 3 and 4 (its first two actions): three pairs, one and one, each from both sides, in two epochs.
+    assert (figures["chains_trained"], figures["pairs"]) == (3, 2 * 2 * (3 + 1 + 1))
     assert (figures["jobs_with_behavior"], figures["jobs_known"]) == (4, 5)
     assert math.isfinite(figures["loss"])
     model = load_model(path)
