@@ -175,7 +175,7 @@ def write(board: Board, folder: Path, *, with_features: bool = True) -> JobCorpu
         "jobs": pa.array([jobs for jobs, _ in board.chains], pa.list_(pa.int64())),
         "actions": pa.array([actions for _, actions in board.chains], pa.list_(pa.int32())),
     }
-    if board.refused is not None:
+    if board.refused is not None and len(board.refused) == len(board.chains):
         chains["refused"] = pa.array(board.refused, pa.list_(pa.int64()))
     for name, columns in (("jobs", jobs), ("chains", chains)):
         (folder / name).mkdir(parents=True)

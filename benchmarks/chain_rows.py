@@ -139,7 +139,7 @@ def ablations(epochs: int) -> list[tuple[str, SkipGram, bool]]:
     one_window = dict.fromkeys(full.windows, WINDOW)
     return [
         (
-            "- both sides: contexts before alone, twice the epochs",
+            "- both sides: those before, twice the passes",
             replace(full, contexts="before", epochs=2 * epochs),
             True,
         ),

@@ -24,11 +24,11 @@ from benchmarks.peak import Peak
 
 SEED = 20260105
 SIZES = {
-    "smoke": [50_000, 100_000],
+    "smoke": [100_000, 200_000],
     "small": [1_000_000, 2_000_000, 5_000_000, 10_000_000],
     "full": [5_000_000, 10_000_000, 20_000_000, 50_000_000],
 }
-# Of each size the first run is left out where it is the first of all: it pays for Java's warming up.
+# A first run, not counted, pays for Java's warming up.
 WARM_UP = 50_000
 ACTIONS = ("view", "view", "view", "view", "view", "save", "apply", "impression")
 DAYS = 30

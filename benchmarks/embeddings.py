@@ -36,7 +36,7 @@ JOB_BOARD_EPOCHS = 10
 SIZES = {
     "smoke": Size(jobs=600, chains=500, held_out=200, seeds=1, ablation_seeds=1, speed_chains=500, speed_runs=1),
     "small": Size(
-        jobs=10_000, chains=8_000, held_out=3_000, seeds=5, ablation_seeds=3, speed_chains=40_000, speed_runs=3
+        jobs=10_000, chains=8_000, held_out=3_000, seeds=5, ablation_seeds=2, speed_chains=40_000, speed_runs=3
     ),
     "full": Size(
         jobs=100_000, chains=100_000, held_out=10_000, seeds=5, ablation_seeds=5, speed_chains=400_000, speed_runs=3

@@ -48,7 +48,7 @@ def told_apart(vectors, is_cold):
 def test_four_processes_tell_the_islands_apart_as_well_as_one(spark, tmp_path):
     n_chains = write_world(tmp_path / "world", n_chains=1200)
     corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
-    options = replace(OPTIONS, epochs=4)
+    options = replace(OPTIONS, epochs=8)
     task = Task(
         corpus=str(tmp_path / "world"), n_chains=n_chains, options=options, fields=("kind",), min_feature_jobs=2,
         min_job_actions=1, start="", checkpoint=str(tmp_path / "checkpoint"), checkpoint_seconds=0.0,
@@ -59,8 +59,7 @@ def test_four_processes_tell_the_islands_apart_as_well_as_one(spark, tmp_path):
     assert together.n_pairs == alone.n_pairs
     untrained = train_task(replace(task, options=replace(options, learning_rate=0.0, epochs=1)), corpus, print)
     before, one, four = (told_apart(*vectors_of(corpus, found.table)) for found in (untrained, alone, together))
-    # jobs of the chains, and new ones, which no chain has shown
-    for part in range(2):
-        assert before[part] < 0.9 < 0.95 < one[part]
-        assert four[part] > one[part] - 0.02
+    # jobs of the chains, then new ones, which no chain has shown and four learn a little slower
+    assert max(before) < 0.9 < 0.99 < min(one)
+    assert four[0] > one[0] - 0.01 and four[1] > one[1] - 0.05
     assert not (tmp_path / "checkpoint.trained").exists()
