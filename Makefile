@@ -36,11 +36,11 @@ bench-retrieval: ## the index against other engines, SIZE=small or full; sets up
 	@bin/setup --bench
 	@$(ENV) OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 NUMBA_NUM_THREADS=2 .venv/bench/bin/python -m benchmarks.retrieval --size $(or $(SIZE),small)
 
-bench-embeddings: ## job vectors against Word2Vec (gensim, Spark), item-kNN, iALS, popularity (SIZE=small or full)
+bench-embeddings: ## job vectors against Word2Vec (gensim, Spark), item-kNN, iALS, popularity (ONLY=speed or recall)
 	@bin/setup --bench
-	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)"
+	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)" $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-bench-chains: setup ## what cutting chains costs as events grow tenfold (SIZE=small: to 10M; full: to 50M)
+bench-chains: setup ## what cutting chains costs as events grow tenfold (SIZE=small: to 5M; full: to 50M)
 	@$(ENV) python -m benchmarks.chains --size "$(SIZE)"
 
 bench-graph: setup ## the segment graph on planted links, beside the ratio scorer and the naive explode (SIZE=small or full)

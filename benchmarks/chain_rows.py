@@ -168,6 +168,8 @@ def trained_model(
         corpus = write(board, Path(folder), with_features=with_features)
         began = time.perf_counter()
         state = warm_state(corpus, options, FIELDS, start) if start else None
+        # The table is the same for any number of threads, and one waits for no other.
+        options = replace(options, threads=1)
         trained = train(corpus, folder, len(board.chains), options, lambda line: None, start=state)
         seconds = time.perf_counter() - began
         assert trained is not None

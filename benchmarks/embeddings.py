@@ -30,6 +30,7 @@ from jobs.embeddings.training import SkipGram, train
 from jobs.evaluation.metrics import bootstrap_bounds
 
 RESAMPLES, DATA_SEED = 1000, 20260105
+SHOWN_DATA = "../shared/data"
 # A pass over so few chains is short: more of them, for all who learn in passes.
 JOB_BOARD_EPOCHS = 10
 
@@ -48,16 +49,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
+    parser.add_argument(
+        "--only", choices=("speed", "recall"), help="one of the two parts; recalls do not mind other work"
+    )
+    parser.add_argument("--seeds", type=int, default=0, help="so many instead of the size's, one for ablations")
     arguments = parser.parse_args()
     size, start = SIZES[arguments.size], time.perf_counter()
-    head(f"make bench-embeddings SIZE={arguments.size}" + (" DATA=../shared/data" if arguments.data else ""))
-    figures = speed(size)
-    figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size)
-    if arguments.data:
-        found = quality(jobboard(Path(arguments.data)), size, epochs=JOB_BOARD_EPOCHS)
-        figures |= {f"jobboard_{name}": value for name, value in found.items()}
-    else:
-        print("\nthe job board: not measured, no DATA was named")
+    if arguments.seeds:
+        size = replace(size, seeds=arguments.seeds, ablation_seeds=1)
+    said = {"SIZE": arguments.size, "SEEDS": arguments.seeds, "ONLY": arguments.only}
+    said["DATA"] = SHOWN_DATA if arguments.data else ""
+    head("make bench-embeddings " + " ".join(f"{name}={value}" for name, value in said.items() if value))
+    figures = speed(size) if arguments.only != "recall" else {}
+    if arguments.only != "speed":
+        figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size)
+        if arguments.data:
+            found = quality(jobboard(Path(arguments.data)), size, epochs=JOB_BOARD_EPOCHS)
+            figures |= {f"jobboard_{name}": value for name, value in found.items()}
+        else:
+            print("\nthe job board: not measured, no DATA was named")
     print(f"\n{time.perf_counter() - start:.0f} s in all; position lift: not measured here, no list was shown")
     print(json.dumps(figures))
 
