@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
     parser.add_argument(
-        "--only", choices=("speed", "recall"), help="one of the two parts; recalls do not mind other work"
+        "--only", choices=("speed", "planted", "jobboard"), help="one part; recalls do not mind other work"
     )
     parser.add_argument("--seeds", type=int, default=0, help="so many instead of the size's, one for ablations")
     arguments = parser.parse_args()
@@ -60,9 +60,10 @@ def main() -> None:
     said = {"SIZE": arguments.size, "SEEDS": arguments.seeds, "ONLY": arguments.only}
     said["DATA"] = SHOWN_DATA if arguments.data else ""
     head("make bench-embeddings " + " ".join(f"{name}={value}" for name, value in said.items() if value))
-    figures = speed(size) if arguments.only != "recall" else {}
-    if arguments.only != "speed":
+    figures = speed(size) if arguments.only in (None, "speed") else {}
+    if arguments.only in (None, "planted"):
         figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size)
+    if arguments.only in (None, "jobboard"):
         if arguments.data:
             found = quality(jobboard(Path(arguments.data)), size, epochs=JOB_BOARD_EPOCHS)
             figures |= {f"jobboard_{name}": value for name, value in found.items()}
