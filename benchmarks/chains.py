@@ -25,7 +25,7 @@ from benchmarks.peak import Peak, cpu_seconds
 SEED = 20260105
 SIZES = {
     "smoke": [100_000, 200_000],
-    "small": [500_000, 1_000_000, 2_000_000, 5_000_000],
+    "small": [300_000, 1_000_000, 3_000_000],
     "full": [5_000_000, 10_000_000, 20_000_000, 50_000_000],
 }
 # A first run, not counted, pays for Java's warming up.
