@@ -6,7 +6,7 @@ DATA ?=
 SIZE ?= small
 ENV := . bin/env &&
 
-.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval bench-embeddings bench-graph
+.PHONY: help setup graphframes demo jobboard test lint airflow docs lock clean bench-retrieval bench-embeddings bench-chains bench-graph
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,9 +36,12 @@ bench-retrieval: ## the index against other engines, SIZE=small or full; sets up
 	@bin/setup --bench
 	@$(ENV) OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 NUMBA_NUM_THREADS=2 .venv/bench/bin/python -m benchmarks.retrieval --size $(or $(SIZE),small)
 
-bench-embeddings: ## job vectors against gensim, item-kNN, iALS and popularity (SIZE=small or full)
+bench-embeddings: ## job vectors against Word2Vec (gensim, Spark), item-kNN, iALS, popularity (ONLY=speed, planted or jobboard)
 	@bin/setup --bench
-	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)"
+	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)" $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
+
+bench-chains: setup ## what cutting chains costs as events grow tenfold (SIZE=small: to 3M; full: to 50M)
+	@$(ENV) python -m benchmarks.chains --size "$(SIZE)"
 
 bench-graph: setup ## the segment graph on planted links, beside the ratio scorer and the naive explode (SIZE=small or full)
 	@$(ENV) python -m benchmarks.graph --size "$(SIZE)" --data "$(DATA)"

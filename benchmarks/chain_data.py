@@ -37,6 +37,7 @@ class Board:
     chains: list[Chain]
     held_out: list[Chain]
     least_actions: int = 0
+    refused: list[list[int]] | None = None
 
     @property
     def n_actions(self) -> NDArray[np.int64]:
@@ -59,8 +60,9 @@ def planted_board(n_jobs: int, n_chains: int, n_held_out: int, seed: int) -> Boa
     A job is in a market (occupation × region); what it is like is what its occupation, its two skills and its
     seniority say and, of the variance within a market, 46 % that no feature says. One job in ten is new: in
     no training chain. There are twenty markets, so that each holds several times the hundred jobs of the
-    widest cut-off.
+    widest cut-off. A seeker also refuses the worst of eight jobs that they meet, twice a chain.
     """
+    refusing = np.random.default_rng([seed, 1])  # of its own: who refuses changes no chain
     rng, dim, n_occupations, n_regions, n_skills = np.random.default_rng(seed), 12, 10, 2, 60
     occupation, region = rng.integers(0, n_occupations, n_jobs), rng.integers(0, n_regions, n_jobs)
     skills, seniority = rng.integers(0, n_skills, (n_jobs, 2)), rng.integers(0, 4, n_jobs)
@@ -72,6 +74,8 @@ def planted_board(n_jobs: int, n_chains: int, n_held_out: int, seed: int) -> Boa
     market = occupation * n_regions + region
     members = [np.flatnonzero(market == m) for m in range(n_occupations * n_regions)]
 
+    refused: list[list[int]] = []
+
     def chain(may_be_new: bool) -> Chain:
         home = rng.integers(len(members))
         # One action in ten strays into the same occupation elsewhere.
@@ -79,6 +83,8 @@ def planted_board(n_jobs: int, n_chains: int, n_held_out: int, seed: int) -> Boa
         pool = np.concatenate([members[home], members[abroad][rng.random(len(members[abroad])) < 0.1]])
         pool = np.unique(pool if may_be_new else pool[~is_new[pool]])
         want, taken = like[rng.choice(pool)] + rng.normal(size=dim) * 0.5, np.zeros(len(pool))
+        met = refusing.choice(pool, (2, 8), p=fame[pool] / fame[pool].sum())
+        refused.append([int(jobs[np.argmin(like[jobs] @ want)]) for jobs in met])
         length, actions = min(3 + rng.geometric(0.2), 25, len(pool)), []
         picked = []
         for _ in range(length):
@@ -102,7 +108,7 @@ def planted_board(n_jobs: int, n_chains: int, n_held_out: int, seed: int) -> Boa
     features = [sorted(set(keys)) for keys in features]
     chains = [chain(False) for _ in range(n_chains)]
     held_out = [chain(True) for _ in range(n_held_out)]
-    return Board("planted", n_jobs, features, market.astype(np.int64), chains, held_out)
+    return Board("planted", n_jobs, features, market.astype(np.int64), chains, held_out, refused=refused[:n_chains])
 
 
 def jobboard(data: Path) -> Board:
@@ -169,6 +175,8 @@ def write(board: Board, folder: Path, *, with_features: bool = True) -> JobCorpu
         "jobs": pa.array([jobs for jobs, _ in board.chains], pa.list_(pa.int64())),
         "actions": pa.array([actions for _, actions in board.chains], pa.list_(pa.int32())),
     }
+    if board.refused is not None and len(board.refused) == len(board.chains):
+        chains["refused"] = pa.array(board.refused, pa.list_(pa.int64()))
     for name, columns in (("jobs", jobs), ("chains", chains)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.table(columns), folder / name / "part-00000.parquet")

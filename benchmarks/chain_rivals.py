@@ -1,4 +1,4 @@
-"""The rivals of job vectors on the same chains: gensim's Word2Vec, item-kNN, implicit's iALS, popularity.
+"""The rivals of job vectors on the same chains: Word2Vec by gensim and Spark, item-kNN, implicit's iALS, popularity.
 
 Each is (query weights by job, sparse (queries, jobs)) → (queries, jobs) scores.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 from gensim.models import Word2Vec
 from implicit.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 
 from benchmarks.chain_data import Board, Chain
+from gpu_retrieval import Ragged, TermKnnIndex
 
 Scores = Callable[[sp.csr_matrix], NDArray[np.float32]]
 
@@ -27,9 +31,35 @@ def matrix(chains: list[Chain], n_jobs: int) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(chains), n_jobs))
 
 
-def by_cosine(vectors: NDArray[np.float32]) -> Scores:
-    """The weighted mean of the chain's vectors against every job's, as the chain channels ask."""
-    return lambda queries: np.asarray(queries @ vectors) @ vectors.T
+def by_cosine(vectors: NDArray[np.float32], prior: NDArray[np.float32] | None = None) -> Scores:
+    """The weighted mean of the chain's vectors against every job's, as the chain channels ask, and `prior` beside."""
+
+    def scores(queries: sp.csr_matrix) -> NDArray[np.float32]:
+        means = np.asarray(queries @ vectors)
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        found = means @ vectors.T
+        return found if prior is None else found + prior
+
+    return scores
+
+
+def by_neighbors(vectors: NDArray[np.float32], n: int, prior: NDArray[np.float32] | None = None) -> Scores:
+    """The `n` nearest of each of the chain's jobs, merged by the weighted mean of their cosines, `prior` beside."""
+    n_jobs = len(vectors)
+    index = TermKnnIndex.build(np.arange(n_jobs), vectors, device="cpu")
+    hits = index.search(vectors, k=n, exclude=Ragged(np.arange(n_jobs + 1), np.arange(n_jobs)))
+    found = hits.ids >= 0
+    rows, jobs = np.repeat(np.arange(n_jobs), found.sum(axis=1)), hits.ids[found]
+    kept = sp.csr_matrix((hits.scores[found], (rows, jobs)), (n_jobs, n_jobs))
+    met = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, jobs)), (n_jobs, n_jobs))
+
+    def scores(queries: sp.csr_matrix) -> NDArray[np.float32]:
+        found = (queries @ kept).toarray() / np.maximum(np.asarray(queries.sum(axis=1)), 1e-12)
+        found = found if prior is None else found + prior
+        # what is nobody's neighbour was not found
+        return np.where((queries @ met).toarray() > 0, found, -2.0).astype(np.float32)
+
+    return scores
 
 
 def popularity(board: Board) -> Scores:
@@ -96,8 +126,8 @@ class Gensim:
         )
         return time.perf_counter() - start
 
-    def by_cosine(self) -> Scores:
-        return by_cosine(self._by_job(self._model.wv.get_normed_vectors()))
+    def by_cosine(self, prior: NDArray[np.float32] | None = None) -> Scores:
+        return by_cosine(self._by_job(self._model.wv.get_normed_vectors()), prior)
 
     def as_trained(self) -> Scores:
         """Input vectors of the chain against output vectors of every job, which is what its loss compares."""
@@ -108,3 +138,23 @@ class Gensim:
         vectors = np.zeros((self._board.n_jobs, self._model.vector_size), np.float32)
         vectors[[int(word) for word in self._model.wv.index_to_key]] = by_word
         return vectors
+
+
+def spark_word2vec(spark: Any, board: Board, folder: Path, *, dim: int, epochs: int, window: int, seed: int) -> Scores:
+    """MLlib's skip-gram with hierarchical softmax, by cosine, on one partition: with more it averages their models."""
+    from pyspark.ml.feature import Word2Vec
+    from pyspark.ml.functions import vector_to_array
+
+    file = folder / f"chains-{seed}.parquet"
+    pq.write_table(pa.table({"jobs": [[str(job) for job in jobs] for jobs, _ in board.chains]}), file)
+    trainer = Word2Vec(
+        inputCol="jobs", outputCol="mean", vectorSize=dim, windowSize=window, minCount=1, maxIter=epochs, seed=seed
+    )
+    found = trainer.fit(spark.read.parquet(str(file))).getVectors()
+    table = found.select("word", vector_to_array("vector", "float32").alias("vector")).toArrow().combine_chunks()
+    words = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, dim)
+    vectors = np.zeros((board.n_jobs, dim), np.float32)
+    vectors[[int(word) for word in table["word"].to_pylist()]] = words / np.maximum(
+        np.linalg.norm(words, axis=1, keepdims=True), 1e-12
+    )
+    return by_cosine(vectors)

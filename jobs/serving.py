@@ -154,6 +154,8 @@ def search_plan(
         device=options.device,
         at_its_time=at_its_time,
         flows=flows,
+        chain_popularity=options.chain_popularity,
+        new_popularity=options.new_popularity,
         chains=options.chains,
         neighbors=run.artifact("neighbors"),
         both_ways=both_ways,

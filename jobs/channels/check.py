@@ -18,10 +18,10 @@ from jobs.channels.search import (
     CHANNELS,
     NEIGHBORS,
     ORGANIC,
-    POPULARITY_WEIGHT,
     Batch,
     SearchPlan,
     asks,
+    prior_of,
     query_vectors,
     read_batch,
     search_channel,
@@ -58,9 +58,11 @@ def channel_recall(channel: str, batch: Batch, inventory: Inventory, plan: Searc
     shares = []
     for query in range(len(asking)):
         if neighbors is None:
-            ids, scores = plain_answer(channel, asking, query, vectors[query], inventory)
+            ids, scores = plain_answer(channel, asking, query, vectors[query], inventory, plan)
         else:
             ids, scores = plain_merge(asking.chains[channel], asking.excluded, query, neighbors)
+            prior = prior_of(channel, inventory.popularity_of(ids), plan)
+            scores = scores if prior is None else scores + prior
         wanted = min(plan.k, len(ids))
         if not wanted:
             continue
@@ -84,25 +86,29 @@ def plain_merge(chains: Weighed, excluded: Ragged, query: int, neighbors: Neighb
 
 
 def plain_answer(
-    channel: str, batch: Batch, query: int, vector: np.ndarray, inventory: Inventory
+    channel: str, batch: Batch, query: int, vector: np.ndarray, inventory: Inventory, plan: SearchPlan
 ) -> tuple[np.ndarray, np.ndarray]:
     """(ids, scores) of every job the channel may return; graph scores fall by 10 a band."""
     ids, scores = [], []
     for shard in inventory.shards:
-        passing, score = _plainly(channel, batch, query, vector, shard)
+        passing, score = _plainly(channel, batch, query, vector, shard, plan)
         passing &= ~np.isin(shard.ids, batch.excluded.row(query))
         ids.append(np.asarray(shard.ids)[passing])
         scores.append(score[passing])
     return np.concatenate(ids), np.concatenate(scores).astype(np.float32)
 
 
-def _plainly(channel: str, batch: Batch, query: int, vector: np.ndarray, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+def _plainly(
+    channel: str, batch: Batch, query: int, vector: np.ndarray, shard: Shard, plan: SearchPlan
+) -> tuple[np.ndarray, np.ndarray]:
     at = np.searchsorted(shard.vector_ids, shard.ids)
     score = np.asarray(shard.vectors)[at].astype(np.float64) @ vector.astype(np.float64)
     passing = np.ones(len(shard.ids), bool)
+    prior = prior_of(channel, shard.popularity, plan)
+    if prior is not None:
+        score = score + prior.astype(np.float64)
     if channel in ("click_chain", "apply_chain"):
         return passing, score
-    score = score + (shard.popularity * POPULARITY_WEIGHT).astype(np.float64)
     if channel == "graph":
         band = np.full(len(shard.ids), len(batch.bands))
         for number in reversed(range(len(batch.bands))):

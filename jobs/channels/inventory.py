@@ -36,6 +36,8 @@ ROW = pa.schema(
 NODE_FIELD = "node"
 PROMOTED_FIELD = "promoted"
 POSTED, CLOSED = "posted_s", "closed_s"
+# A job that nobody acted on has less popularity than this: a lot, for an order that is nobody's.
+UNMET = 0.001
 
 # Fields that a candidate's reasons name: kept beside the index too, for look-up by job.
 EXPLAINED_FIELDS = (NODE_FIELD, "occupation", "title", "region")
@@ -197,6 +199,13 @@ class Inventory:
         for asked, lengths, found in parts:
             values[spans(offsets[asked], lengths)] = found
         return offsets, values
+
+    def popularity_of(self, job_ids: np.ndarray) -> np.ndarray:
+        """(m,) float32; 0 where a job is not open."""
+        found = np.zeros(len(job_ids), np.float32)
+        for shard, rows in self._rows_by_shard(job_ids, lambda shard: shard.ids):
+            found[rows.asked] = shard.popularity[rows.stored]
+        return found
 
     def times_of(self, job_ids: np.ndarray) -> np.ndarray:
         """(m, 2): when each job opens and closes; NaN where it is not known."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from jobs.channels.inventory import CLOSED, NODE_FIELD, POSTED, PROMOTED_FIELD
+from jobs.channels.inventory import CLOSED, NODE_FIELD, POSTED, PROMOTED_FIELD, UNMET
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -82,7 +82,7 @@ def inventory_rows(
             F.map_concat(own, added).alias("terms"),
             F.col("posted_ts").cast("double").alias(POSTED),
             F.col("closed_ts").cast("double").alias(CLOSED),
-            (F.coalesce("popularity", F.lit(0.0)) + 0.001 * lot).cast("float").alias("popularity"),
+            (F.coalesce("popularity", F.lit(0.0)) + UNMET * lot).cast("float").alias("popularity"),
             "vector",
         )
     )

@@ -139,34 +139,49 @@ class Neighbors:
         return np.concatenate(asked), np.concatenate(jobs), np.concatenate(scores)
 
 
-def merged(chains: Weighed, neighbors: Neighbors, passes: Callable[..., np.ndarray], k: int, budget: int) -> Hits:
+def merged(
+    chains: Weighed,
+    neighbors: Neighbors,
+    passes: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    prior: Callable[[np.ndarray], np.ndarray],
+    k: int,
+    budget: int,
+) -> Hits:
     """The best `k` of the neighbours of each chain's jobs. `n_matches` counts those that pass, each once.
 
     A job scores its cosines to the chain's jobs, each times what that job counts, in the mean: where it is a
-    neighbour of all of them, that is the cosine to the chain's vector but for its length. `passes` takes rows
-    and job ids and says which may be returned. Ties by ascending id.
+    neighbour of all of them, that is the cosine to the chain's vector but for its length. `prior` says what is
+    added to that, and `passes`, of rows and job ids, which may be returned. Ties by ascending id.
     """
     longest = max(1, int(np.max(np.diff(chains.jobs.offsets), initial=0)))
     at_once, parts = max(1, budget // (BYTES_A_NEIGHBOR * longest * neighbors.most)), [Hits.none(0, k)]
     for first in range(0, len(chains.jobs), at_once):
         rows = np.arange(first, min(first + at_once, len(chains.jobs)))
-        parts.append(_merged(chains.take(rows), neighbors, lambda r, jobs, at=first: passes(r + at, jobs), k))
+        parts.append(_merged(chains.take(rows), neighbors, passes, prior, k, first))
     return Hits(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "scores", "n_matches")))
 
 
-def _merged(chains: Weighed, neighbors: Neighbors, passes: Callable[..., np.ndarray], k: int) -> Hits:
+def _merged(
+    chains: Weighed,
+    neighbors: Neighbors,
+    passes: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    prior: Callable[[np.ndarray], np.ndarray],
+    k: int,
+    first: int,
+) -> Hits:
     seed_row = chains.jobs.row_numbers()
     totals = np.bincount(seed_row, chains.weights, minlength=len(chains.jobs))
     asked, jobs, scores = neighbors.of(chains.jobs.values)
     rows, worth = seed_row[asked], chains.weights[asked].astype(np.float64) * scores
-    kept = passes(rows, jobs)
+    kept = passes(rows + first, jobs)
     rows, jobs, worth = rows[kept], jobs[kept], worth[kept]
     # the order of a sum decides its last bits: seeds of one row are in the chain's order in any batch
     order = np.lexsort((asked[kept], jobs, rows))
     rows, jobs, worth = rows[order], jobs[order], worth[order]
     starts = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]) | (jobs[1:] != jobs[:-1])][: len(rows)])
     rows, jobs = rows[starts], jobs[starts]
-    score = (np.add.reduceat(worth, starts) / totals[rows] if len(starts) else np.empty(0)).astype(np.float32)
+    mean = np.add.reduceat(worth, starts) / totals[rows] if len(starts) else np.empty(0)
+    score = (mean + prior(jobs)).astype(np.float32)
     best = np.lexsort((jobs, -score, rows))
     place = np.arange(len(best)) - np.searchsorted(rows, rows)
     found = Hits.none(len(chains.jobs), k)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from jobs.channels.inventory import (
     NODE_FIELD,
     POSTED,
     PROMOTED_FIELD,
+    UNMET,
     Inventory,
     open_inventory,
     terms_by_field,
@@ -65,8 +67,9 @@ RESULT_DDL = (
 class SearchPlan:
     """What every worker needs to search. `at_its_time`: queries see jobs open at their own instant.
 
-    `chains` says how the chain channels are answered; with `both_ways`, the other way is asked too, as
-    `click_neighbors` and `apply_neighbors`, or `click_vectors` and `apply_vectors`.
+    Beside a cosine, a chain channel counts `chain_popularity` times a job's popularity; of a job that nobody has met
+    yet, that is taken to be `new_popularity`. `chains` says how the chain channels are answered; with `both_ways`, the
+    other way is asked too, as `click_neighbors` and `apply_neighbors`, or `click_vectors` and `apply_vectors`.
     """
 
     inventory: str
@@ -75,6 +78,8 @@ class SearchPlan:
     device: str
     at_its_time: bool
     flows: tuple[str, ...] = (ORGANIC, PROMOTED)
+    chain_popularity: float = 0.0
+    new_popularity: float = 0.0
     chains: str = VECTORS
     neighbors: str = ""
     both_ways: bool = False
@@ -253,6 +258,21 @@ def _open_at(batch: Batch) -> list[Clause]:
     ]
 
 
+def prior_of(channel: str, popularity: np.ndarray, plan: SearchPlan) -> np.ndarray | None:
+    """What the channel adds to the cosine of jobs of these popularities; None for nothing."""
+    if channel not in (CLICK, APPLY):
+        return np.asarray(popularity * POPULARITY_WEIGHT)
+    if not plan.chain_popularity:
+        return None
+    known = np.where(popularity < UNMET, np.float32(plan.new_popularity), popularity)
+    return np.asarray(known * np.float32(plan.chain_popularity))
+
+
+def _prior_of(inventory: Inventory, plan: SearchPlan, jobs: np.ndarray) -> np.ndarray:
+    prior = prior_of(CLICK, inventory.popularity_of(jobs), plan)
+    return np.zeros(len(jobs), np.float32) if prior is None else prior
+
+
 def _passes(batch: Batch, flow: str, inventory: Inventory, plan: SearchPlan) -> Callable[..., np.ndarray]:
     """(rows, jobs) → bool: what `_promoted`, `_open_at` and the exclusions ask, of single open jobs."""
     known, code = np.unique(batch.excluded.values, return_inverse=True)
@@ -276,14 +296,12 @@ def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, 
     way, channel = channel.rpartition("_")[2], _served(channel)
     if way == NEIGHBORS or (way == "chain" and plan.chains == NEIGHBORS):
         neighbors = open_neighbors(plan.neighbors)
-        return merged(
-            batch.chains[channel], neighbors, _passes(batch, flow, inventory, plan), plan.k, plan.memory_budget
-        )
+        passes, prior = _passes(batch, flow, inventory, plan), partial(_prior_of, inventory, plan)
+        return merged(batch.chains[channel], neighbors, passes, prior, plan.k, plan.memory_budget)
     shared = [_promoted(batch)] if flow == PROMOTED else []
     shared += _open_at(batch) if plan.at_its_time else []
     bands = bands_of(channel, batch)
     vectors = query_vectors(channel, batch)
-    by_popularity = channel not in ("click_chain", "apply_chain")
     found: Hits | None = None
     for number, own in enumerate(bands):
         parts = [
@@ -292,7 +310,7 @@ def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, 
                 k=plan.k,
                 where=AllOf(*own, *shared) if own or shared else None,
                 exclude=batch.excluded,
-                prior=shard.popularity * POPULARITY_WEIGHT if by_popularity else None,
+                prior=prior_of(channel, shard.popularity, plan),
                 fingerprint=inventory.fingerprint,
                 memory_budget=plan.memory_budget,
             )

@@ -74,7 +74,7 @@ def train_in_processes(task: Task, n: int, spark: SparkSession, device: str) -> 
 
 
 def _one_process(task: Task) -> dict[str, Any] | None:
-    """What each process runs; the first one's answer is the distributor's."""
+    """What each process runs, and what it says: the same in all, for local ones write it to one file in turn."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo")
@@ -83,9 +83,10 @@ def _one_process(task: Task) -> dict[str, Any] | None:
         with tempfile.TemporaryDirectory() as scratch:
             corpus = read_corpus(task, Path(scratch))
             trained = train_task(task, corpus, print if team.rank == 0 else _silent, team=team)
-        if trained is None or team.rank:
+        if trained is None:
             return None
-        _exchange(task).write(trained.state, Place())
+        if team.rank == 0:
+            _exchange(task).write(trained.state, Place())
         return {"loss": trained.loss, "n_pairs": trained.n_pairs, "pairs_per_s": trained.pairs_per_s}
     finally:
         dist.destroy_process_group()

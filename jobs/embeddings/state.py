@@ -39,6 +39,9 @@ class State:
     squares: Floats
     bias: Floats
 
+    def copy(self) -> State:
+        return State(self.table.copy(), self.squares.copy(), self.bias.copy())
+
 
 def random_state(n_rows: int, options: SkipGram) -> State:
     table = random_table(n_rows, options.dim, options.seed).numpy()

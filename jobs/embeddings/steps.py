@@ -38,8 +38,8 @@ class SkipGram:
     """What training may vary; `jobs.settings.TrainJobEmbeddings` says what each means."""
 
     dim: int = 64
-    epochs: int = 6
-    contexts: str = "before"
+    epochs: int = 3
+    contexts: str = "both"
     windows: Mapping[str, int] = field(default_factory=lambda: dict(WINDOWS))
     costs: Mapping[str, float] = field(default_factory=dict)
     applied_context: bool = False

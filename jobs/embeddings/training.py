@@ -54,7 +54,7 @@ def train(
     The same corpus, options and `start` give the same table, bit for bit, on one machine: by the compiled step
     with any number of threads, by PyTorch on one thread of a CPU; killed and taken up from its `checkpoint`, too.
     Each of a `team` has its part of the chains, and all end with the same table. Memory is the embedding table
-    twice, what `JobCorpus` holds, and the pairs of `chains_a_batch` chains.
+    twice (of a team, four times), what `JobCorpus` holds, and the pairs of `chains_a_batch` chains.
     """
     found = checkpoint.read(say) if checkpoint else None
     state, place = found or (start or random_state(len(corpus.weights), options), Place())
@@ -65,6 +65,7 @@ def train(
         steps.begin(epoch, team.rank, place.generator if place.batch else None)
         if not place.batch:
             place = Place(epoch=epoch)
+        before = learner.state().copy() if team.size > 1 else None
         for number, chains in enumerate(chain_batches(uri, corpus.job_ids, options.chains_a_batch, team)):
             if number < place.batch:
                 progress.skip(len(chains.offsets) - 1)
@@ -76,8 +77,8 @@ def train(
             progress.add(len(chains.offsets) - 1, n_pairs)
             if checkpoint and team.size == 1 and checkpoint.is_due:
                 checkpoint.write(learner.state(), replace(place, generator=steps.generator))
-        if team.size > 1:
-            learner = _learner(corpus, options, team.merged(learner.state()))
+        if before is not None:
+            learner = _learner(corpus, options, team.merged(before, learner.state()))
         place = replace(place, epoch=epoch + 1, batch=0)
         if checkpoint and team.rank == 0 and checkpoint.is_due:
             checkpoint.write(learner.state(), place)

@@ -77,12 +77,12 @@ def occupations_of(reader: LakeReader, job_ids: set[int], end: Any) -> dict[int,
     if not job_ids or not reader.exists(JOB_TERMS):
         return {}
     listed = ", ".join(str(number) for number in sorted(job_ids))
-    rows = reader.rows(f"SELECT job_id, valid_from, terms FROM {JOB_TERMS.name} WHERE job_id IN ({listed})")
-    newest = {
-        row["job_id"]: dict(row["terms"] or ()) for row in sorted(rows, key=_valid_from) if _valid_from(row) < end
-    }
+    rows = reader.rows(
+        f"SELECT job_id, valid_from, taxonomy_version, terms FROM {JOB_TERMS.name} WHERE job_id IN ({listed})"
+    )
+    newest = {row["job_id"]: dict(row["terms"] or ()) for row in sorted(rows, key=_version) if row["valid_from"] < end}
     return {job: terms[OCCUPATION][0] for job, terms in newest.items() if terms.get(OCCUPATION)}
 
 
-def _valid_from(row: Row) -> Any:
-    return row["valid_from"]
+def _version(row: Row) -> Any:
+    return row["valid_from"], row["taxonomy_version"]

@@ -15,6 +15,7 @@ from schemas import (
     CANDIDATES,
     CHANNEL_CANDIDATES,
     EVENTS,
+    JOB_NEIGHBORS,
     JOB_TERMS,
     JOBS,
     MODELS,
@@ -68,6 +69,21 @@ def test_the_answers_are_exact_eligible_and_explained(pipeline):
     reached = pipeline.lake.current(AUDIENCES)
     assert reached.where("returned <> least(asked, eligible) OR returned <> size(seekers)").isEmpty()
     assert not reached.where("returned > 0").isEmpty()
+
+
+def test_neighbours_are_other_open_jobs_of_the_country_and_both_ways_are_measured(pipeline):
+    lake = pipeline.lake
+    near = lake.read(JOB_NEIGHBORS).select("*", F.explode("neighbors.job_id").alias("other"))
+    assert {row.model_version for row in near.select("model_version").distinct().collect()} == {TRAINING_RUN}
+    newest = F.max_by(F.struct("country", "posted_ts", "closed_ts"), "valid_from").alias("newest")
+    jobs = lake.read(JOBS).where("valid_from < '2026-01-18'").groupBy("job_id").agg(newest).select("job_id", "newest.*")
+    others = jobs.toDF("other", "other_country", "posted_ts", "closed_ts")
+    met = near.join(jobs.select("job_id", "country"), "job_id", "inner").join(others, "other", "inner")
+    assert met.count() == near.count() > 0
+    wrong = "other = job_id OR other_country <> country OR posted_ts > '2026-01-18' OR closed_ts <= '2026-01-16'"
+    assert met.where(wrong).isEmpty()
+    rows = {label for metric, label in figures(pipeline, TRAINING_RUN, "evaluate_retrieval") if metric == "recall@50"}
+    assert {"click_chain", "click_neighbors", "apply_chain", "apply_neighbors"} <= rows
 
 
 def test_a_link_and_the_hires_behind_it(pipeline):

@@ -101,17 +101,28 @@ def by_hand(folder: Path, near: dict[int, list[tuple[int, float]]]) -> Neighbors
     return Neighbors(folder)
 
 
+def no_prior(found: np.ndarray) -> np.ndarray:
+    return np.zeros(len(found))
+
+
 def test_neighbours_of_a_chain_are_merged_by_weighted_mean(tmp_path):
     neighbors = by_hand(tmp_path, {1: [(10, 0.75), (11, 0.5)], 2: [(11, 1.0), (12, 0.25), (13, 0.25)], 3: []})
     # what 1 says counts three times what 2 says; 3 has none, 9 is unknown: both count in the mean
     chains = Weighed(
         Ragged.from_lists([[1, 2], [3, 2], [], [9]], "int64"), np.array([3.0, 1.0, 1.0, 1.0, 1.0], np.float32)
     )
-    hits = merged(chains, neighbors, lambda rows, found: found != 10, 2, 1 << 20)
+    hits = merged(chains, neighbors, lambda rows, found: found != 10, no_prior, 2, 1 << 20)
     assert hits.ids.tolist() == [[11, 12], [11, 12], [-1, -1], [-1, -1]]
     np.testing.assert_allclose(hits.scores[:2], [[(3 * 0.5 + 1.0) / 4, 0.25 / 4], [0.5, 0.125]])
     assert hits.n_matches.tolist() == [3, 3, 0, 0]
-    assert merged(chains, neighbors, lambda rows, found: rows == 1, 2, 64).ids.tolist()[:2] == [[-1, -1], [11, 12]]
+    # what is popular overtakes what is a little nearer
+    popular = merged(chains, neighbors, lambda rows, found: rows == 0, lambda found: 0.25 * (found == 13), 3, 1 << 20)
+    assert popular.ids[0].tolist() == [11, 10, 13]
+    np.testing.assert_allclose(popular.scores[0], [0.625, 3 * 0.75 / 4, 0.25 / 4 + 0.25])
+    assert merged(chains, neighbors, lambda rows, found: rows == 1, no_prior, 2, 64).ids.tolist()[:2] == [
+        [-1, -1],
+        [11, 12],
+    ]
 
 
 def found(inventory_uri: str, neighbors_uri: str, rows=QUERIES, **changes) -> dict[tuple[str, str, int], dict]:
@@ -156,5 +167,6 @@ def test_where_all_are_neighbours_the_order_is_that_of_the_chains_vector(tmp_pat
 def test_a_sample_merged_plainly_agrees(inventory_uri, neighbors_uri, inventory):
     batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory)
     how = replace(plan(inventory_uri), chains=NEIGHBORS, neighbors=neighbors_uri)
-    shares = channel_recall(CLICK, batch, inventory, how)
-    assert len(shares) == 2 and all(share == 1.0 for share in shares)
+    for weight in (0.0, 0.3):
+        shares = channel_recall(CLICK, batch, inventory, replace(how, chain_popularity=weight, new_popularity=0.4))
+        assert len(shares) == 2 and all(share == 1.0 for share in shares)

@@ -91,6 +91,17 @@ def test_popular_orders_by_demand_never_by_id(inventory_uri):
     assert jobs(found(inventory_uri)[ORGANIC, "popular", 2]) == expected
 
 
+def test_popularity_moves_the_chain_channels_and_a_job_nobody_met_has_what_is_said(inventory_uri, inventory):
+    vectors = inventory.vectors_of(np.arange(N_JOBS)).astype(np.float64)
+    for weight, new in ((0.0, 0.4), (0.3, 0.4), (0.3, 0.9)):
+        popularity = np.array([i * 37 % N_JOBS / N_JOBS for i in range(N_JOBS)])
+        popularity[0] = new  # the only job that nobody has met
+        score = vectors @ vectors[CLOSED_JOB] + weight * popularity
+        expected = sorted((job for job in range(N_JOBS - 1) if job not in (5, 6)), key=lambda job: -score[job])
+        rows = found(inventory_uri, k=60, chain_popularity=weight, new_popularity=new)
+        assert jobs(rows[ORGANIC, "click_chain", 3]) == expected
+
+
 def test_excluded_and_closed_jobs_never_come_back(inventory_uri):
     for (_, _, number), row in found(inventory_uri, k=60).items():
         assert CLOSED_JOB not in jobs(row)
@@ -116,7 +127,7 @@ def test_memory_changes_no_answer(inventory_uri, changes):
 @pytest.mark.parametrize("channel", CHANNELS[ORGANIC])
 def test_a_sample_searched_plainly_agrees(channel, inventory_uri, inventory):
     batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory)
-    shares = channel_recall(channel, batch, inventory, plan(inventory_uri))
+    shares = channel_recall(channel, batch, inventory, plan(inventory_uri, chain_popularity=0.3, new_popularity=0.4))
     assert shares and all(share == 1.0 for share in shares)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from jobs.embeddings.features import term_fields
 from jobs.embeddings.model_files import has_model, load_model, save_model
 from jobs.embeddings.vectors import job_vectors, mapped_once
 from jobs.errors import LakeError, SettingsError
-from jobs.intervals import Dates, Interval
+from jobs.intervals import DAY, Dates, Interval
 from jobs.runs import Run
-from jobs.settings import Settings
+from jobs.settings import Settings, Training
 from jobs.train_job_embeddings import MODEL, main, skip_gram
 from schemas import BEHAVIOR_CHAINS, JOB_TERMS, MODELS, RUN_METRICS
 from schemas.render import spark_schema
@@ -98,8 +99,8 @@ def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_on
     run.metrics.clear()
     main(lake, run)
     figures = {metric: value for metric, _, value in run.metrics}
-    # Chains 2, 3 and 4 (its first two actions): of the applies one has one context, one two; then one each.
-    assert (figures["chains_trained"], figures["pairs"]) == (3, 2 * (3 + 1 + 1))
+    # Chains 2, 3 and 4 (its first two actions): three pairs, one and one, each from both sides, in two epochs.
+    assert (figures["chains_trained"], figures["pairs"]) == (3, 2 * 2 * (3 + 1 + 1))
     assert (figures["jobs_with_behavior"], figures["jobs_known"]) == (4, 5)
     assert math.isfinite(figures["loss"])
     model = load_model(path)
@@ -118,6 +119,27 @@ def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_on
     main(lake, run)
     assert load_model(path).fingerprint == model.fingerprint
     assert lake.read(MODELS).count() == 1
+
+    # A week later, from this version: trained anew while it is not promoted, then from where it ended.
+    later = replace(run_of(lake, warm_start=True), interval=Interval(START + 7 * DAY, END + 7 * DAY))
+    later = replace(later, settings=replace(later.settings, training=Training(lookback_days=30)))
+    lake.append(RUN_METRICS, lake.spark.createDataFrame(
+        [(later.run_id, "ingest", "taxonomy_version", TAXONOMY, 3.0)], spark_schema(RUN_METRICS)))  # fmt: skip
+    main(lake, later)
+    assert "no earlier job embeddings to start from" in capsys.readouterr().out
+    anew = load_model(later.artifact(MODEL))
+    promoted = row.asDict(recursive=True) | {"event": "promoted"}
+    lake.append(MODELS, lake.spark.createDataFrame([promoted], spark_schema(MODELS)))
+    main(lake, later)
+    assert f"starts from {run.run_id}" in capsys.readouterr().out
+    warm = load_model(later.artifact(MODEL))
+    assert warm.job_ids.tolist() == anew.job_ids.tolist() == [10, 11, 12, 13, 60, 61, 70, 71, 72, 73]
+    rows = np.searchsorted(warm.feature_keys, model.feature_keys).tolist()
+    rows += range(len(warm.feature_keys), len(warm.feature_keys) + 4)  # jobs 10 to 13 come first
+    moved = [np.abs(found.table[rows] - model.table).mean() for found in (warm, anew)]
+    assert moved[0] < moved[1] / 2
+    parents = {r.model_version: r.parent_version for r in lake.read(MODELS).where("event = 'trained'").collect()}
+    assert parents == {run.run_id: None, later.run_id: run.run_id}
 
 
 def test_chains_and_jobs_are_encoded_as_written(spark):

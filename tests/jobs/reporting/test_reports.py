@@ -14,6 +14,7 @@ from jobs.errors import LakeError, RunError
 from jobs.intervals import Interval
 from jobs.lake import LakeReader
 from jobs.reporting import plots, sections
+from jobs.reporting.neighbors import across_occupations
 from jobs.reporting.sections import Metrics
 from schemas import RUNS
 from tests.jobs.reporting.world import DAY, FROZEN, SECOND, SUNDAY, TRAINING_RUN, attempt, write
@@ -119,6 +120,21 @@ def test_drift_and_the_hires(daily):
     assert f"{since} stayed; hires explained 0.620, before 0.580." in daily.text
     shares = "457 hires. With hires: 25.0 % of open jobs, 3.4 % of seekers, 50.0 % of segments."
     assert f"{shares} 7 hires cannot be: before the job was posted." in daily.text
+
+
+def test_similar_jobs_are_in_words_the_newest_of_the_runs_model(daily, training):
+    nurse = "Registered nurse Registered Nurses Dallas Nurse at $20 an hour, $30 on Sundays Dallas 0.875"
+    others = "Line cook Dallas 0.250 Line cook Dallas Registered nurse Registered Nurses Dallas 0.500"
+    # those of a known occupation first; a job without neighbours is left out
+    for page in (daily, training):
+        assert f"title occupation region cosine {nurse} {others} " in page.text
+
+
+def test_ten_jobs_are_picked_an_occupation_each_before_any_second():
+    pool = [{"job_id": job} for job in range(40)]
+    occupations = {job: job % 7 for job in range(35)}
+    picked = [row["job_id"] for row in across_occupations(pool, occupations)]
+    assert picked == [*range(7), 35, 7, 8]  # of one each, those without an occupation last; then the second ones
 
 
 def test_data_quality(daily):

@@ -11,6 +11,8 @@ import pyarrow as pa
 from schemas import (
     CANDIDATES,
     ENTITY_IDS,
+    JOB_NEIGHBORS,
+    JOB_TERMS,
     JOBS,
     RUN_METRICS,
     RUNS,
@@ -199,8 +201,32 @@ def candidate_rows(run_id):
     ]  # fmt: skip
 
 
+# Job 11 is a nurse's, 10 and 13 say no occupation, of 12 nothing is known.
+OCCUPATIONS = {11: 1}
+NEIGHBORS = {10: [(11, 0.5)], 11: [(13, 0.875), (10, 0.25)], 13: []}
+
+
+def neighbor_rows(channel, version=TRAINING_RUN, day=date(2026, 1, 3), score=0.0):
+    return [
+        {
+            "model_version": version, "date": day, "channel": channel, "job_id": job,
+            "neighbors": [{"job_id": other, "score": score or cosine} for other, cosine in near],
+        }
+        for job, near in NEIGHBORS.items()
+    ]  # fmt: skip
+
+
 def build(root: Path) -> None:
     """Write the whole board."""
+    # the same job's applications, another day's and another version's neighbours are not shown
+    write(root, JOB_NEIGHBORS, neighbor_rows("click_chain") + neighbor_rows("apply_chain", score=0.125))
+    write(root, JOB_NEIGHBORS, neighbor_rows("click_chain", day=date(2025, 12, 27), score=0.375))
+    write(root, JOB_NEIGHBORS, neighbor_rows("click_chain", version="another", score=0.625))
+    terms = [
+        {"job_id": job, "valid_from": SUNDAY - DAY, "date": date(2026, 1, 3), "taxonomy_version": "t", "terms": found}
+        for job, found in {job: [("occupation", [term])] for job, term in OCCUPATIONS.items()}.items()
+    ]
+    write(root, JOB_TERMS, terms)
     write(root, RUNS, RUNS_ROWS)
     write(root, RUN_METRICS, _evaluation() + _daily())
     write(
