@@ -35,14 +35,20 @@ class Size:
 
     hires: tuple[int, ...]
     naive: int
+    submit: str = "pyspark-shell"
 
 
 # Hires below which a run is mostly Spark's jobs, and says nothing of how the cost grows.
 FIXED_COSTS = 10_000
+# As conf/spark says of a job of many minutes: the second compiler and a parallel collector; and a larger heap.
+MANY_MINUTES = (
+    "--driver-memory 3g --driver-java-options "
+    "'-XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseParallelGC' pyspark-shell"
+)
 SIZES = {
     "smoke": Size(hires=(1_000, 2_000), naive=1_000),
     "small": Size(hires=(2_000, 10_000, 20_000, 40_000), naive=10_000),
-    "full": Size(hires=(50_000, 150_000, 500_000), naive=50_000),
+    "full": Size(hires=(50_000, 150_000, 500_000), naive=50_000, submit=MANY_MINUTES),
 }
 
 
@@ -54,7 +60,7 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help="stop after the first size that is measured")
     given = parser.parse_args()
     size, start = SIZES[given.size], time.perf_counter()
-    head(f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else ""))
+    head(f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else ""), size.submit)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(given.results or folder)
         kept.mkdir(parents=True, exist_ok=True)
@@ -99,7 +105,8 @@ def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks.graph_size", "--hires", str(n_hires)]
         command += ["--naive"] * (n_hires == size.naive) + ["--audiences"] * (n_hires == size.hires[-1])
         load = os.getloadavg()[0]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        environ = os.environ | {"PYSPARK_SUBMIT_ARGS": size.submit}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environ)
         lines, _, last = done.stdout.rstrip("\n").rpartition("\n")
         output.write_text(f"{lines}\n  load before: {load:.2f}\n{last}\n")
     lines, _, last = output.read_text().rstrip("\n").rpartition("\n")
@@ -108,7 +115,7 @@ def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
     return figures
 
 
-def head(command: str) -> None:
+def head(command: str, submit: str) -> None:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -116,7 +123,7 @@ def head(command: str) -> None:
     names = ("pyspark", "numba", "numpy", "scikit-learn")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
     print(f"command: {command}; seed {SEED}")
-    print(f"{LIMITS}\n{NO_HIRES}\n{PENALTY}")
+    print(f"{LIMITS}\n{NO_HIRES}\n{PENALTY}\nSpark: {submit}")
     print(f"load before: {', '.join(f'{load:.2f}' for load in os.getloadavg())}\n", flush=True)
 
 

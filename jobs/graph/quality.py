@@ -55,11 +55,11 @@ class Penalty:
 
     So a link enters where its hires exceed, by more than `strength`, those that the links already in would
     lead one to expect, however many pairs there are (a pair counts as its weight over the mean weight).
-    scikit-learn's C is 1 / strength. The path has the strengths that are a power of two times `weakest_strength`, from
+    scikit-learn's C is 1 / strength. The path has the strengths that are a power of √2 times `weakest_strength`, from
     where the first link enters. Of these the one is chosen whose links foretell best the last fifth of the pairs,
     learnt from the others (see `held_out`); the weakest where these cannot say. What is above 0 chooses instead:
     `target_recall`, the strongest that reaches it; else `target_links`, the weakest that keeps no more; else
-    `strength`, which the path's are then a power of two times. Where no point reaches a target, it is the nearest: the
+    `strength`, which the path's are then a power of √2 times. Where no point reaches a target, it is the nearest: the
     weakest, and the strongest.
     """
 
