@@ -27,6 +27,7 @@ import numpy as np
 
 from benchmarks.graph_moves import next_occupations
 from benchmarks.graph_size import LIMITS, NO_HIRES, PENALTY, SEED
+from jobs.reporting.plots import link_path
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--data", default="", help="the folder that holds jobboard/ and onet/")
     parser.add_argument("--results", default="", help="a folder that keeps what each size printed")
     parser.add_argument("--one", action="store_true", help="stop after the first size that is measured")
+    parser.add_argument("--figure", default="", help="an SVG file for the path of the largest size, on later hires")
     given = parser.parse_args()
     size, start = SIZES[given.size], time.perf_counter()
     head(f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else ""), size.submit)
@@ -71,6 +73,8 @@ def main() -> None:
             if given.one and not is_there:
                 return
     figures = {name: value for name, value in runs[-1].items() if not name.startswith("rule ")}
+    if given.figure:
+        Path(given.figure).write_bytes(link_path(figures["path"]))
     large = [run for run in runs if run["hires"] >= FIXED_COSTS]
     exponents = {name: exponent(large, name) for name in ("seconds", "cpu_seconds")}
     print(f"\nfitted exponents of the cost: {exponents['seconds']} of time, {exponents['cpu_seconds']} of cores' time")

@@ -28,6 +28,8 @@ PLANTED_CHANCE, OTHER_CHANCE = 0.5, 0.02
 # What an application is to: its own occupation, the first and the second it moves to, the dream, any.
 WANTED = (0.25, 0.15, 0.1, 0.2, 0.3)
 IN_REGION = 0.75
+# So far around the ring of occupations is the one that many apply to and none is hired into.
+DREAM = 53
 START = datetime(2026, 1, 1, tzinfo=UTC)
 UNTIL = START + timedelta(days=90)
 
@@ -73,8 +75,8 @@ def hire_market(n_hires: int, seed: int, family: int = 0) -> HireMarket:
     """
     rng = np.random.default_rng(seed)
     seekers, jobs = _side(rng, 2 * n_hires), _side(rng, max(n_hires // 4, 4 * N_OCCUPATIONS))
-    # from an occupation to those that hire from it; a dream is one that does not
-    own, dream = np.arange(N_OCCUPATIONS)[:, None], 53
+    # from an occupation to those that hire from it
+    own = np.arange(N_OCCUPATIONS)[:, None]
     planted = (own + np.array([0, 7, 31])) % N_OCCUPATIONS
     if family:
         planted = own // family * family + (own % family + np.arange(3)) % family
@@ -85,13 +87,13 @@ def hire_market(n_hires: int, seed: int, family: int = 0) -> HireMarket:
         seeker = rng.integers(0, 2 * n_hires, n)
         kind = rng.choice(len(WANTED), n, p=WANTED)
         own = seekers.occupation[seeker]
-        far = [planted[own, np.minimum(kind, 2)], (own + dream) % N_OCCUPATIONS]
+        far = [planted[own, np.minimum(kind, 2)], (own + DREAM) % N_OCCUPATIONS]
         wanted = np.select([kind < 3, kind == 3], far, rng.integers(0, N_OCCUPATIONS, n))
         return seeker, own, wanted, _in_place(rng, jobs, by_place, wanted, seekers.region[seeker])
 
     seeker, own, wanted, job = meetings(rng)
     chance = np.where((planted[own] == wanted[:, None]).any(axis=1), PLANTED_CHANCE, OTHER_CHANCE)
-    chance[wanted == (own + dream) % N_OCCUPATIONS] = 0.0
+    chance[wanted == (own + DREAM) % N_OCCUPATIONS] = 0.0
     hired = rng.random(n) < chance
     pairs, is_hire = np.column_stack([seeker, job]), hired
     # the first hire ends a seeker's search

@@ -112,7 +112,9 @@ def _groups(row: Ints, item: Ints, is_hire: Ints) -> pa.RecordBatch:
 
 def _links(codes: Ints, combinations: list[tuple[int, ...]]) -> tuple[pd.DataFrame, Ints]:
     """One row a link, and the place of its combination: of those that read the same, the first."""
-    seen, rows, first = set(), [], []
+    seen: set[tuple[str, ...]] = set()
+    rows: list[tuple[Any, ...]] = []
+    first: list[int] = []
     for place, items in enumerate(combinations):
         metas = [_meta(int(codes[item])) for item in items]
         sides = tuple(
