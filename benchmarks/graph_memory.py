@@ -5,6 +5,7 @@ For what is measured many times at a size at which Spark's jobs would be most of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.graph_data import FIELDS, N_SKILLS, HireMarket, pair_metas
-from jobs.graph.combinations import grown_of_batches
+from jobs.graph.combinations import GROWN, grown_of_batches
 from jobs.graph.held_out import last_of_each
 from jobs.graph.hires import KINDS, NoHires
 from jobs.graph.l1_path import Ints, Matches
 from jobs.graph.links import Limits
 from jobs.graph.quality import HIRE, Penalty, Point, chosen_point, path_points
+
+ROWS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Trained:
 
     links: pd.DataFrame
     matrix: Matches
+    is_held_out: np.ndarray
     path: list[Point]
     chosen: int
 
@@ -36,8 +40,9 @@ def learn(market: HireMarket, shares: NoHires, limits: Limits, penalty: Penalty,
     is_hire = kind == HIRE
     links, offsets, carried = candidates(market, pairs, is_hire, limits)
     matrix = Matches(is_hire, np.ones(len(pairs)), offsets, carried, len(links))
-    path = list(path_points(matrix, penalty, last_of_each(kind)))
-    return Trained(links, matrix, path, chosen_point(path, penalty))
+    is_held_out = last_of_each(kind)
+    path = list(path_points(matrix, penalty, is_held_out))
+    return Trained(links, matrix, is_held_out, path, chosen_point(path, penalty))
 
 
 def labelled(market: HireMarket, shares: NoHires, seed: int) -> tuple[Ints, Ints]:
@@ -69,7 +74,7 @@ def candidates(market: HireMarket, pairs: Ints, is_hire: Ints, limits: Limits) -
     codes, place = codes[is_frequent], np.cumsum(is_frequent) - 1
     row, item = row[is_frequent[item]], place[item[is_frequent[item]]]
     alone = np.column_stack([np.bincount(item, minlength=len(codes)), np.bincount(item, is_hire[row], len(codes))])
-    grown = pa.Table.from_batches(grown_of_batches([_groups(row, item, is_hire)], limits.min_support, 2))
+    grown = pa.Table.from_batches(grown_of_batches(_groups(row, item, is_hire), limits.min_support, 2), GROWN)
     items = grown["items"].combine_chunks().flatten().to_numpy().reshape(-1, 2)
     n_pairs, n_rows = grown["n_pairs"].to_numpy(), grown["n_rows"].to_numpy()
     tells = (n_pairs[:, None] < alone[items, 0]).all(axis=1) & (2 * n_rows >= n_pairs)
@@ -92,22 +97,27 @@ def candidates(market: HireMarket, pairs: Ints, is_hire: Ints, limits: Limits) -
     return links, offsets, link[order].astype(np.int32)
 
 
-def _groups(row: Ints, item: Ints, is_hire: Ints) -> pa.RecordBatch:
-    """As `links.grow` hands them over."""
+def _groups(row: Ints, item: Ints, is_hire: Ints) -> Iterator[pa.RecordBatch]:
+    """As `links.grow` hands them over, some rows at a time."""
     order = np.lexsort((item, row))
     row, item = row[order], item[order]
-    end = np.searchsorted(row, row, side="right")
-    lengths = end - np.arange(len(row)) - 1
-    later = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths - np.arange(len(row)) - 1, lengths)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    columns = {
-        "meta": pa.array(item.astype(np.int32)),
-        "pair": pa.array(row),
-        "is_hire": pa.array(is_hire[row]),
-        "weight": pa.array(np.ones(len(row))),
-        "later": pa.ListArray.from_arrays(offsets, pa.array(item[later].astype(np.int32))),
-    }
-    return pa.RecordBatch.from_pydict(columns).take(pa.array(np.argsort(item, kind="stable")))
+    n_later = np.searchsorted(row, row, side="right") - np.arange(len(row)) - 1
+    by_item = np.argsort(item, kind="stable")
+    for start in range(0, len(by_item), ROWS_AT_ONCE):
+        part = by_item[start : start + ROWS_AT_ONCE]
+        lengths = n_later[part]
+        starts = np.cumsum(lengths) - lengths
+        later = np.arange(lengths.sum()) + np.repeat(part + 1 - starts, lengths)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        yield pa.RecordBatch.from_pydict(
+            {
+                "meta": pa.array(item[part].astype(np.int32)),
+                "pair": pa.array(row[part]),
+                "is_hire": pa.array(is_hire[row[part]]),
+                "weight": pa.array(np.ones(len(part))),
+                "later": pa.ListArray.from_arrays(offsets, pa.array(item[later].astype(np.int32))),
+            }
+        )
 
 
 def _links(codes: Ints, combinations: list[tuple[int, ...]]) -> tuple[pd.DataFrame, Ints]:

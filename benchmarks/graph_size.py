@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.graph_audiences import audience_recall
 from benchmarks.graph_data import FIELDS, UNTIL, HireMarket, hire_market, split, write_tables
+from benchmarks.graph_memory import learn
 from benchmarks.graph_rules import Rules
 from benchmarks.graph_scores import planted, scored
 from benchmarks.peak import Peak, cpu_seconds
@@ -47,7 +48,11 @@ def main() -> None:
     parser.add_argument("--hires", type=int, required=True)
     parser.add_argument("--naive", action="store_true")
     parser.add_argument("--audiences", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="without Spark, as `graph_memory` learns")
     given = parser.parse_args()
+    if given.memory:
+        in_memory(given.hires)
+        return
     spark = start_spark("benchmark of the segment graph")
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:
@@ -78,6 +83,25 @@ def main() -> None:
         figures |= audience_recall(market, later, trained, trained.path[trained.chosen], SEED)
         figures |= liblinear(trained)
     print(json.dumps(figures))
+
+
+def in_memory(n_hires: int) -> None:
+    """The counting, the path and the choice alone, in this process."""
+    learn(hire_market(1_000, SEED), NO_HIRES, LIMITS, PENALTY, SEED)
+    market, later = split(hire_market(n_hires * 5 // 4, SEED))
+    start, cpu = time.perf_counter(), cpu_seconds(os.getpid())
+    with Peak() as peak:
+        trained = learn(market, NO_HIRES, LIMITS, PENALTY, SEED)
+    seconds, cpu = time.perf_counter() - start, cpu_seconds(os.getpid()) - cpu
+    counts = (len(trained.matrix.weight), trained.matrix.n_links, len(trained.matrix.links))
+    print(
+        f"\n{n_hires:,d} hires in memory: {counts[0]:,d} pairs, {counts[1]:,d} candidate links, {counts[2]:,d} "
+        f"matches; data {market.hash}\n  {seconds:.1f} s, {cpu:.1f} s of cores' time; peak {peak.mb:,.0f} MB",
+        flush=True,
+    )
+    figures = dict(zip(("pairs", "candidates", "matches"), counts, strict=True))
+    figures |= {"hires": n_hires, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
+    print(json.dumps(figures | scored(market, later, trained, trained.chosen) | rules(market, trained)))
 
 
 @dataclass(frozen=True)
