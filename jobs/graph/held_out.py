@@ -20,9 +20,9 @@ from jobs.graph.l1_path import Fit, Floats, Ints, Matches, largest_strength
 SHARE = 0.2
 # In hires: enough that a link of three hires and no no-hires has a weight, and little enough to shrink no other.
 REWEIGHED_AT = 1.0
-# Strengths: down to a quarter of the best one. Where hires are many, weak ones let in chance links without end: at half
-# a million, strength 2 takes most of the time of the path.
-PATIENCE = 4
+# Strengths in turn that are worse than one before, after which weaker ones are not tried. Where hires are many, weak
+# ones let in chance links without end: from 50,000 to 150,000 hires the path's cost grew by an exponent of 1.5.
+PATIENCE = 3
 # Losses that differ by a smaller share are equal: the weights are found no more exactly.
 SAME_LOSS = 1e-4
 
@@ -43,7 +43,7 @@ def last_of_each(kind: Ints, share: float = SHARE) -> NDArray[np.bool_]:
 def held_out_losses(matches: Matches, is_held_out: NDArray[np.bool_], falling: list[float]) -> Floats | None:
     """(n,): mean log loss of the pairs held out, by the links that each of the first n strengths learns from the rest.
 
-    By weight; n is all of them, unless `PATIENCE` in turn are no better than one before. None where there are not both
+    By weight; n is all of them, unless `PATIENCE` in turn are worse than one before. None where there are not both
     hires and no-hires on either side. The pairs held out stay where they are and weigh nothing, so that their margins
     come with the others'.
     """
@@ -58,7 +58,7 @@ def held_out_losses(matches: Matches, is_held_out: NDArray[np.bool_], falling: l
         margins = fit.reweighed(min(strength, REWEIGHED_AT)).margins[is_held_out]
         loss = np.logaddexp(0.0, np.where(sides[0], -margins, margins))
         losses.append(float(np.average(loss, weights=matches.weight[is_held_out])))
-        if len(losses) - least(losses) > PATIENCE:
+        if min(losses[-PATIENCE:]) > min(losses) * (1 + SAME_LOSS):
             break
     return np.array(losses)
 
