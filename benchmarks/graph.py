@@ -11,10 +11,8 @@ again, and `--one` stops after the first size that is measured: a long run can b
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.graph_head import head
 from benchmarks.graph_moves import next_occupations
 from benchmarks.graph_size import LIMITS, NO_HIRES, PENALTY, SEED
 from jobs.reporting.plots import link_path
@@ -62,7 +61,8 @@ def main() -> None:
     parser.add_argument("--figure", default="", help="an SVG file for the path of the largest size, on later hires")
     given = parser.parse_args()
     size, start = SIZES[given.size], time.perf_counter()
-    head(f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else ""), size.submit)
+    command = f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else "")
+    head(command, f"{LIMITS}\n{NO_HIRES}\n{PENALTY}\nSpark: {size.submit}", SEED)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(given.results or folder)
         kept.mkdir(parents=True, exist_ok=True)
@@ -117,18 +117,6 @@ def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
     print(lines, flush=True)
     figures: dict[str, Any] = json.loads(last)
     return figures
-
-
-def head(command: str, submit: str) -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    print(f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}")
-    names = ("pyspark", "numba", "numpy", "scikit-learn")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
-    print(f"command: {command}; seed {SEED}")
-    print(f"{LIMITS}\n{NO_HIRES}\n{PENALTY}\nSpark: {submit}")
-    print(f"load before: {', '.join(f'{load:.2f}' for load in os.getloadavg())}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import pandas as pd
 from benchmarks import graph_data
 from benchmarks.graph_audiences import has, parts
 from benchmarks.graph_data import N_OCCUPATIONS, HireMarket, hire_market, split, write_tables
+from benchmarks.graph_head import head
 from benchmarks.graph_memory import Trained, learn
 from benchmarks.graph_scores import matches_of, occupations, planted
 from jobs.graph.engine import graph_engine
@@ -53,7 +54,8 @@ META = "array<struct<seeker_field:string,seeker_term:int,job_field:string,job_te
 
 
 def main() -> None:
-    figures = {"shares": ablation()}
+    head("python -m benchmarks.graph_choices", f"{Limits()}\n{NoHires()}\n{Penalty()}", SEED)
+    figures: dict[str, Any] = {"shares": ablation()}
     spark = start_spark("benchmark of the segment graph's choices")
     spark.sparkContext.setLogLevel("ERROR")
     for name, family in (("a ring", 0), ("families", FAMILY)):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.graph_data import FIELDS, N_SKILLS, HireMarket, pair_metas
 from jobs.graph.combinations import GROWN, grown_of_batches
@@ -26,11 +27,11 @@ ROWS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Trained:
-    """As `graph_size.Trained`; `links` has counts too."""
+    """Candidates (link, seeker_segment, job_segment, meta_links), who carries them, the path, and its chosen place."""
 
     links: pd.DataFrame
     matrix: Matches
-    is_held_out: np.ndarray
+    is_held_out: NDArray[np.bool_]
     path: list[Point]
     chosen: int
 
