@@ -11,10 +11,8 @@ again, and `--one` stops after the first size that is measured: a long run can b
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,24 +23,32 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.graph_head import head
 from benchmarks.graph_moves import next_occupations
 from benchmarks.graph_size import LIMITS, NO_HIRES, PENALTY, SEED
+from jobs.reporting.plots import link_path
 
 
 @dataclass(frozen=True)
 class Size:
-    """Hires of each run, the last of which is also asked for audiences, and those of the naive explode."""
+    """Hires of each run, the last of which is asked for audiences too, and those of the naive explode (0: none)."""
 
     hires: tuple[int, ...]
     naive: int
+    submit: str = "pyspark-shell"
 
 
 # Hires below which a run is mostly Spark's jobs, and says nothing of how the cost grows.
 FIXED_COSTS = 10_000
+# As conf/spark says of a job of many minutes: the second compiler and a parallel collector; and a larger heap.
+MANY_MINUTES = (
+    "--driver-memory 3g --driver-java-options "
+    "'-XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseParallelGC' pyspark-shell"
+)
 SIZES = {
     "smoke": Size(hires=(1_000, 2_000), naive=1_000),
     "small": Size(hires=(2_000, 10_000, 20_000, 40_000), naive=10_000),
-    "full": Size(hires=(50_000, 150_000, 500_000), naive=50_000),
+    "full": Size(hires=(50_000, 150_000, 500_000), naive=0, submit=MANY_MINUTES),
 }
 
 
@@ -52,9 +58,11 @@ def main() -> None:
     parser.add_argument("--data", default="", help="the folder that holds jobboard/ and onet/")
     parser.add_argument("--results", default="", help="a folder that keeps what each size printed")
     parser.add_argument("--one", action="store_true", help="stop after the first size that is measured")
+    parser.add_argument("--figure", default="", help="an SVG file for the path of the largest size, on later hires")
     given = parser.parse_args()
     size, start = SIZES[given.size], time.perf_counter()
-    head(f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else ""))
+    command = f"make bench-graph SIZE={given.size}" + (" DATA=../shared/data" if given.data else "")
+    head(command, f"{LIMITS}\n{NO_HIRES}\n{PENALTY}\nSpark: {size.submit}", SEED)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(given.results or folder)
         kept.mkdir(parents=True, exist_ok=True)
@@ -65,6 +73,8 @@ def main() -> None:
             if given.one and not is_there:
                 return
     figures = {name: value for name, value in runs[-1].items() if not name.startswith("rule ")}
+    if given.figure:
+        Path(given.figure).write_bytes(link_path(figures["path"]))
     large = [run for run in runs if run["hires"] >= FIXED_COSTS]
     exponents = {name: exponent(large, name) for name in ("seconds", "cpu_seconds")}
     print(f"\nfitted exponents of the cost: {exponents['seconds']} of time, {exponents['cpu_seconds']} of cores' time")
@@ -99,25 +109,14 @@ def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks.graph_size", "--hires", str(n_hires)]
         command += ["--naive"] * (n_hires == size.naive) + ["--audiences"] * (n_hires == size.hires[-1])
         load = os.getloadavg()[0]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        environ = os.environ | {"PYSPARK_SUBMIT_ARGS": size.submit}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environ)
         lines, _, last = done.stdout.rstrip("\n").rpartition("\n")
         output.write_text(f"{lines}\n  load before: {load:.2f}\n{last}\n")
     lines, _, last = output.read_text().rstrip("\n").rpartition("\n")
     print(lines, flush=True)
     figures: dict[str, Any] = json.loads(last)
     return figures
-
-
-def head(command: str) -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    print(f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}")
-    names = ("pyspark", "numba", "numpy", "scikit-learn")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
-    print(f"command: {command}; seed {SEED}")
-    print(f"{LIMITS}\n{NO_HIRES}\n{PENALTY}")
-    print(f"load before: {', '.join(f'{load:.2f}' for load in os.getloadavg())}\n", flush=True)
 
 
 if __name__ == "__main__":

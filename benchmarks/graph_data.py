@@ -28,6 +28,8 @@ PLANTED_CHANCE, OTHER_CHANCE = 0.5, 0.02
 # What an application is to: its own occupation, the first and the second it moves to, the dream, any.
 WANTED = (0.25, 0.15, 0.1, 0.2, 0.3)
 IN_REGION = 0.75
+# So far around the ring of occupations is the one that many apply to and none is hired into.
+DREAM = 53
 START = datetime(2026, 1, 1, tzinfo=UTC)
 UNTIL = START + timedelta(days=90)
 
@@ -44,12 +46,13 @@ class Side:
 
 @dataclass(frozen=True)
 class HireMarket:
-    """`hires` and `applied`, those in vain, are (n, 2): seeker, job. `planted` is (occupations, 3)."""
+    """`hires`, `applied` (in vain) and `seen` (only) are (n, 2): seeker, job. `planted` is (occupations, 3)."""
 
     seekers: Side
     jobs: Side
     hires: Ints
     applied: Ints
+    seen: Ints
     planted: Ints
 
     @property
@@ -64,25 +67,33 @@ class HireMarket:
         return digest.hexdigest()[:12]
 
 
-def hire_market(n_hires: int, seed: int) -> HireMarket:
-    """With exactly so many hires, one a seeker at most."""
+def hire_market(n_hires: int, seed: int, family: int = 0) -> HireMarket:
+    """With exactly so many hires, one a seeker at most.
+
+    Occupations are in a ring, and hire from themselves and from two far away on it; with `family`, from themselves and
+    the next two of their family of so many. What is seen is what people who applied apply to, and as often as they do.
+    """
     rng = np.random.default_rng(seed)
     seekers, jobs = _side(rng, 2 * n_hires), _side(rng, max(n_hires // 4, 4 * N_OCCUPATIONS))
-    # from an occupation to those that hire from it; a dream is one that does not
-    steps, dream = np.array([0, 7, 31]), 53
-    planted = (np.arange(N_OCCUPATIONS)[:, None] + steps) % N_OCCUPATIONS
+    # from an occupation to those that hire from it
+    own = np.arange(N_OCCUPATIONS)[:, None]
+    planted = (own + np.array([0, 7, 31])) % N_OCCUPATIONS
+    if family:
+        planted = own // family * family + (own % family + np.arange(3)) % family
     by_place = np.lexsort((jobs.region, jobs.occupation))
     n = 12 * n_hires
-    seeker = rng.integers(0, 2 * n_hires, n)
-    kind = rng.choice(len(WANTED), n, p=WANTED)
-    own = seekers.occupation[seeker]
-    wanted = np.select(
-        [kind < 3, kind == 3], [(own + steps[np.minimum(kind, 2)]), own + dream], rng.integers(0, N_OCCUPATIONS, n)
-    )
-    wanted %= N_OCCUPATIONS
-    job = _in_place(rng, jobs, by_place, wanted, seekers.region[seeker])
-    chance = np.where(np.isin(wanted - own, np.r_[steps, steps - N_OCCUPATIONS]), PLANTED_CHANCE, OTHER_CHANCE)
-    chance[(wanted - own) % N_OCCUPATIONS == dream] = 0.0
+
+    def meetings(rng: np.random.Generator) -> tuple[Ints, Ints, Ints, Ints]:
+        seeker = rng.integers(0, 2 * n_hires, n)
+        kind = rng.choice(len(WANTED), n, p=WANTED)
+        own = seekers.occupation[seeker]
+        far = [planted[own, np.minimum(kind, 2)], (own + DREAM) % N_OCCUPATIONS]
+        wanted = np.select([kind < 3, kind == 3], far, rng.integers(0, N_OCCUPATIONS, n))
+        return seeker, own, wanted, _in_place(rng, jobs, by_place, wanted, seekers.region[seeker])
+
+    seeker, own, wanted, job = meetings(rng)
+    chance = np.where((planted[own] == wanted[:, None]).any(axis=1), PLANTED_CHANCE, OTHER_CHANCE)
+    chance[wanted == (own + DREAM) % N_OCCUPATIONS] = 0.0
     hired = rng.random(n) < chance
     pairs, is_hire = np.column_stack([seeker, job]), hired
     # the first hire ends a seeker's search
@@ -92,7 +103,10 @@ def hire_market(n_hires: int, seed: int) -> HireMarket:
     pairs, is_hire = pairs[before], is_hire[before]
     assert is_hire.sum() >= n_hires, "draw more applications"
     end = int(np.flatnonzero(is_hire)[n_hires - 1]) + 1
-    return HireMarket(seekers, jobs, pairs[:end][is_hire[:end]], pairs[:end][~is_hire[:end]], planted)
+    applied = pairs[:end][~is_hire[:end]]
+    looked, _, _, at = meetings(np.random.default_rng(seed + 1))
+    seen = np.column_stack([looked, at])[: len(applied)]
+    return HireMarket(seekers, jobs, pairs[:end][is_hire[:end]], applied, seen, planted)
 
 
 def _side(rng: np.random.Generator, n: int) -> Side:

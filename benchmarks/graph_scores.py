@@ -29,7 +29,7 @@ class Trained(Protocol):
     def path(self) -> list[Point]: ...
 
 
-def scored(market: HireMarket, later: HireMarket, trained: Trained, place: int) -> dict[str, float | None]:
+def scored(market: HireMarket, later: HireMarket, trained: Trained, place: int) -> dict[str, Any]:
     """Print the curves, and the figures of the point at that place on the later pairs."""
     scores = ratios(trained.matrix)
     print("\nrecall and false positives of the pairs learnt from")
@@ -62,6 +62,7 @@ def scored(market: HireMarket, later: HireMarket, trained: Trained, place: int) 
         "recall": round(chosen["recall"], 4),
         "links": chosen["links"],
         "ratio_links": chosen["ratio_links"],
+        "path": [row | {"is_chosen": number == place} for number, row in enumerate(rows) if row["links"]],
     }
 
 

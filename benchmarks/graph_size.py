@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.graph_audiences import audience_recall
 from benchmarks.graph_data import FIELDS, UNTIL, HireMarket, hire_market, split, write_tables
+from benchmarks.graph_head import head
+from benchmarks.graph_memory import Trained, learn
 from benchmarks.graph_rules import Rules
 from benchmarks.graph_scores import planted, scored
 from benchmarks.peak import Peak, cpu_seconds
@@ -30,7 +32,7 @@ from jobs.graph.hires import KINDS, PAIR, NoHires, labelled_pairs
 from jobs.graph.l1_path import Matches
 from jobs.graph.links import Limits, MinedLinks, mine_links
 from jobs.graph.meta_links import combine_terms, pair_terms
-from jobs.graph.quality import HIRE, Penalty, Point, chosen_point, link_points, path_points
+from jobs.graph.quality import HIRE, Penalty, chosen_point, link_points, path_points
 from jobs.settings import Template
 from jobs.stage import start_spark
 
@@ -47,7 +49,11 @@ def main() -> None:
     parser.add_argument("--hires", type=int, required=True)
     parser.add_argument("--naive", action="store_true")
     parser.add_argument("--audiences", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="without Spark, as `graph_memory` learns")
     given = parser.parse_args()
+    if given.memory:
+        in_memory(given.hires)
+        return
     spark = start_spark("benchmark of the segment graph")
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +76,7 @@ def main() -> None:
         }  # fmt: skip
         if given.naive:
             figures |= naive(spark, Path(folder) / "run", run.mine_seconds)
-        trained = Trained.of(run, Path(folder) / "run")
+        trained = trained_of(run, Path(folder) / "run")
         spark.stop()
     figures |= scored(market, later, trained, trained.chosen)
     figures |= rules(market, trained)
@@ -78,6 +84,27 @@ def main() -> None:
         figures |= audience_recall(market, later, trained, trained.path[trained.chosen], SEED)
         figures |= liblinear(trained)
     print(json.dumps(figures))
+
+
+def in_memory(n_hires: int) -> None:
+    """The counting, the path and the choice alone, in this process."""
+    command = f"python -m benchmarks.graph_size --memory --hires {n_hires}"
+    head(command, f"{LIMITS}\n{NO_HIRES}\n{PENALTY}", SEED)
+    learn(hire_market(1_000, SEED), NO_HIRES, LIMITS, PENALTY, SEED)
+    market, later = split(hire_market(n_hires * 5 // 4, SEED))
+    start, cpu = time.perf_counter(), cpu_seconds(os.getpid())
+    with Peak() as peak:
+        trained = learn(market, NO_HIRES, LIMITS, PENALTY, SEED)
+    seconds, cpu = time.perf_counter() - start, cpu_seconds(os.getpid()) - cpu
+    counts = (len(trained.matrix.weight), trained.matrix.n_links, len(trained.matrix.links))
+    print(
+        f"\n{n_hires:,d} hires in memory: {counts[0]:,d} pairs, {counts[1]:,d} candidate links, {counts[2]:,d} "
+        f"matches; data {market.hash}\n  {seconds:.1f} s, {cpu:.1f} s of cores' time; peak {peak.mb:,.0f} MB",
+        flush=True,
+    )
+    figures: dict[str, Any] = dict(zip(("pairs", "candidates", "matches"), counts, strict=True))
+    figures |= {"hires": n_hires, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
+    print(json.dumps(figures | scored(market, later, trained, trained.chosen) | rules(market, trained)))
 
 
 @dataclass(frozen=True)
@@ -121,34 +148,26 @@ def learnt(spark: SparkSession, market: HireMarket, folder: Path) -> Learnt:
     return Learnt(mined, rows, n_pairs, n_candidates, n_matches, *seconds)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The candidates and the matrix in this process, and the path once more, with every point's links."""
+def trained_of(run: Learnt, folder: Path) -> Trained:
+    """The candidates and the matrix in this process, and the path once more, with every point's links.
 
-    links: pd.DataFrame
-    matrix: Matches
-    is_held_out: np.ndarray
-    path: list[Point]
-    chosen: int
-
-    @staticmethod
-    def of(run: Learnt, folder: Path) -> Trained:
-        """From what `learnt` has written to `folder`; the pairs in the order in which the stage's task has them."""
-        labels = pq.read_table(folder / "labels").to_pandas().sort_values(["at_ts", *PAIR]).reset_index(drop=True)
-        matches = pq.read_table(folder / "matches")
-        numbers = pd.Index(labels["pair"]).get_indexer(matches["pair"].to_numpy())
-        link = matches["link"].to_numpy()
-        order = np.lexsort((link, numbers))
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=len(labels)))])
-        kind = labels["kind"].map({name: place for place, name in enumerate(KINDS, HIRE)}).to_numpy()
-        weight = (labels["weight"] / labels["weight"].mean()).to_numpy()
-        matrix = Matches(kind == HIRE, weight, offsets, link[order].astype(np.int32), run.n_candidates)
-        is_held_out = last_of_each(kind)
-        path = list(path_points(matrix, PENALTY, is_held_out))
-        assert [len(point.links) for point in path] == [row["n_links"] for row in run.points]
-        columns = ["link", "seeker_segment", "job_segment", "meta_links"]
-        links = pq.read_table(folder / "links", columns=columns).to_pandas()
-        return Trained(links, matrix, is_held_out, path, chosen_point(path, PENALTY))
+    From what `learnt` has written to `folder`; the pairs in the order in which the stage's task has them.
+    """
+    labels = pq.read_table(folder / "labels").to_pandas().sort_values(["at_ts", *PAIR]).reset_index(drop=True)
+    matches = pq.read_table(folder / "matches")
+    numbers = pd.Index(labels["pair"]).get_indexer(matches["pair"].to_numpy())
+    link = matches["link"].to_numpy()
+    order = np.lexsort((link, numbers))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=len(labels)))])
+    kind = labels["kind"].map({name: place for place, name in enumerate(KINDS, HIRE)}).to_numpy()
+    weight = (labels["weight"] / labels["weight"].mean()).to_numpy()
+    matrix = Matches(kind == HIRE, weight, offsets, link[order].astype(np.int32), run.n_candidates)
+    is_held_out = last_of_each(kind)
+    path = list(path_points(matrix, PENALTY, is_held_out))
+    assert [len(point.links) for point in path] == [row["n_links"] for row in run.points]
+    columns = ["link", "seeker_segment", "job_segment", "meta_links"]
+    links = pq.read_table(folder / "links", columns=columns).to_pandas()
+    return Trained(links, matrix, is_held_out, path, chosen_point(path, PENALTY))
 
 
 def rules(market: HireMarket, trained: Trained) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """L1 logistic regression over links along its whole regularisation path, in one process and little memory.
 
 The objective is the pairs' weighted log loss plus strength · Σ|weight|; the intercept is free. From the strength at
-which the first link enters, each next one is half of the last and starts from the last one's answer. A link is
+which the first link enters, each next one is a little weaker and starts from the last one's answer. A link is
 looked at closely only while it may have a weight: those that the sequential strong rule names (Tibshirani et al.,
 J. R. Stat. Soc. B 74, 2012, §7), and then those that break the optimality conditions, until none does. Within that
 working set, Newton steps whose quadratic is solved by coordinate descent (Friedman, Hastie and Tibshirani,
@@ -74,14 +74,16 @@ class Coefficients:
 
 
 def strengths(largest: float, anchor: float, weakest: float) -> list[float]:
-    """`anchor` times powers of two, falling, from below `largest` to `weakest`; anchor is there whatever they are.
+    """`anchor` times powers of the square root of two, falling, from below `largest` to `weakest`.
 
-    >>> strengths(20.0, anchor=3.0, weakest=1.0)
-    [12.0, 6.0, 3.0, 1.5]
+    anchor is there whatever they are.
+
+    >>> [round(strength, 2) for strength in strengths(20.0, anchor=3.0, weakest=1.5)]
+    [16.97, 12.0, 8.49, 6.0, 4.24, 3.0, 2.12, 1.5]
     """
-    first = max(int(np.ceil(np.log2(max(largest, anchor) / anchor))) - 1, 0)
-    last = max(int(np.floor(np.log2(anchor / min(weakest, anchor)))), 0)
-    return [float(anchor * 2.0**power) for power in range(first, -last - 1, -1)]
+    first = max(int(np.ceil(2 * np.log2(max(largest, anchor) / anchor))) - 1, 0)
+    last = max(int(np.floor(2 * np.log2(anchor / min(weakest, anchor)))), 0)
+    return [float(anchor * 2.0 ** (power / 2)) for power in range(first, -last - 1, -1)]
 
 
 def largest_strength(matches: Matches) -> float:

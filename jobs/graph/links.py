@@ -100,8 +100,8 @@ def mine_links(pairs: DataFrame, templates: Sequence[Template], limits: Limits) 
 def grow(sets: DataFrame, limits: Limits) -> DataFrame:
     """The frequent combinations of two meta links and more: items (ascending meta_ids), COUNTS, pairs (those of it).
 
-    A row goes to the group of each of its meta links, with those after it. meta_ids are ascending: those that a pair
-    combines are its first, and the most telling ones have the largest groups but the shortest beginnings.
+    A pair goes to the group of each of its meta links, with those after it. meta_ids are ascending: those that a pair
+    combines are its first.
     """
     metas = F.slice("metas", 1, limits.max_meta_links)
     rows = sets.select("pair", "is_hire", "weight", metas.alias("metas"), F.posexplode(metas).alias("place", "meta"))

@@ -18,14 +18,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.graph.held_out import held_out_losses, last_of_each
+from jobs.graph.held_out import held_out_losses, last_of_each, least
 from jobs.graph.l1_path import Coefficients, Floats, Ints, Matches, l1_path, largest_strength, strengths
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 DECIMALS = 4
-SAME_LOSS = 1e-4  # losses that differ by a smaller share are equal: the weights are found no more exactly
 HIRE = 1  # the place of hires in KINDS, from 1
 KEPT = pa.struct([("link", pa.int32()), ("quality", pa.float64())])
 POINT = pa.schema(
@@ -55,11 +54,12 @@ class Penalty:
 
     So a link enters where its hires exceed, by more than `strength`, those that the links already in would
     lead one to expect, however many pairs there are (a pair counts as its weight over the mean weight).
-    scikit-learn's C is 1 / strength. The path has the strengths that are a power of two times `weakest_strength`, from
+    scikit-learn's C is 1 / strength. The path has the strengths that are a power of √2 times `weakest_strength`, from
     where the first link enters. Of these the one is chosen whose links foretell best the last fifth of the pairs,
-    learnt from the others (see `held_out`); the weakest where these cannot say. What is above 0 chooses instead:
+    learnt from the others (see `held_out`), and weaker ones are left out once they are worse; the weakest is chosen
+    where these cannot say. What is above 0 chooses instead:
     `target_recall`, the strongest that reaches it; else `target_links`, the weakest that keeps no more; else
-    `strength`, which the path's are then a power of two times. Where no point reaches a target, it is the nearest: the
+    `strength`, which the path's are then a power of √2 times. Where no point reaches a target, it is the nearest: the
     weakest, and the strongest.
     """
 
@@ -155,6 +155,7 @@ def path_points(matches: Matches, penalty: Penalty, is_held_out: NDArray[np.bool
     ratio, losses = RatioCurve.of(matches, ratios(matches)), None
     if is_held_out is not None and not (penalty.target_recall or penalty.target_links or penalty.strength):
         losses = held_out_losses(matches, is_held_out, falling)
+        falling = falling if losses is None else falling[: len(losses)]
     for number, found in enumerate(l1_path(matches, falling)):
         point = _point(matches, found, ratio, penalty.min_quality)
         yield point if losses is None else replace(point, held_out_loss=float(losses[number]))
@@ -230,9 +231,7 @@ def chosen_point(points: Sequence[Point], penalty: Penalty) -> int:
     if penalty.strength > 0:
         return next(i for i, point in enumerate(points) if point.strength == penalty.strength)
     losses = [point.held_out_loss for point in points if point.held_out_loss is not None]
-    # of equal ones the strongest
-    least = min(losses, default=0.0) * (1 + SAME_LOSS)
-    return next((number for number, loss in enumerate(losses) if loss <= least), len(points) - 1)
+    return least(losses) if losses else len(points) - 1
 
 
 def _as_batch(points: Sequence[Point], chosen: int) -> pa.RecordBatch:

@@ -108,7 +108,7 @@ def link_path(metrics: Metrics) -> list[Row]:
         {
             "strength": float(label),
             **{name: values[name].get(label) for name in names},
-            "is_chosen": float(label) == chosen,
+            "is_chosen": chosen is not None and label == f"{chosen:g}",
         }
         for label in sorted(values["links"], key=float, reverse=True)
         if values["links"][label]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.graph.held_out import REWEIGHED_AT, held_out_losses, last_of_each
+from jobs.graph.held_out import PATIENCE, REWEIGHED_AT, SAME_LOSS, held_out_losses, last_of_each
 from jobs.graph.l1_path import Ints, Matches, l1_path
 from jobs.graph.quality import Penalty, Point, chosen_point, path_points
 
@@ -33,7 +33,7 @@ def world(hires_each: int, n_chance: int, seed: int = 0) -> Matches:
 
 
 def chosen(matches: Matches) -> tuple[Point, Point]:
-    """The point chosen by later hires, and that of strength 2."""
+    """The point chosen by later hires, and the last one of the path."""
     points = list(path_points(matches, Penalty(), last_of_each((~matches.is_hire).astype(int))))
     return points[chosen_point(points, Penalty())], points[-1]
 
@@ -78,6 +78,20 @@ def dense(x: Ints, is_hire: Ints) -> Matches:
     row, link = np.nonzero(x)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(x)))])
     return Matches(is_hire, np.ones(len(x)), offsets, link.astype(np.int32), x.shape[1])
+
+
+def test_the_path_ends_where_it_gets_worse() -> None:
+    matches = world(100, 20_000)
+    falling = [16.0, 8.0, 4.0, 2.8, 2.0, 1.4, 1.0]
+    losses = held_out_losses(matches, last_of_each((~matches.is_hire).astype(int)), falling)
+    assert losses is not None
+    assert len(losses) < len(falling)
+    is_worse = losses > losses.min() * (1 + SAME_LOSS)
+    assert is_worse[-PATIENCE:].all()
+    assert not is_worse[-PATIENCE - 1], "no sooner"
+    points = list(path_points(matches, Penalty(weakest_strength=0.5), last_of_each((~matches.is_hire).astype(int))))
+    assert points[-1].strength > 0.5
+    assert points[-1].held_out_loss is not None, "every point of the path has its loss"
 
 
 def test_where_nothing_can_be_held_out() -> None:

@@ -109,7 +109,8 @@ def test_links_and_candidates_are_in_words_and_escaped(daily):
 
 def test_the_path_of_the_links(daily):
     assert (
-        "8 9 0.310 0.110 700 0.100 2 120 0.620 0.140 4,100 0.150 in use 0.5 400 0.900 0.350 9,000 0.330" in daily.text
+        "8 9 0.310 0.110 700 0.100 2.828 120 0.620 0.140 4,100 0.150 in use 0.5 400 0.900 0.350 9,000 0.330"
+        in daily.text
     )
     told = "9 links at recall 0.31, 120 links at recall 0.62, 400 links at recall 0.90."
     assert any(attributes.get("alt", "").endswith(told) for tag, attributes in daily.tags if tag == "img")

@@ -117,14 +117,14 @@ def _path():
     drift = {"in": 30, "out": 12, "stayed": 90, "changed_sign": 3}
     hired = {"seekers": 0.034, "open jobs": 0.25, "segments": 0.5}
     impossible = {"before the job was posted": 7, "of an unknown job": 0, "of an unknown seeker": 0}
-    rows = metric(TRAINING_RUN, "build_segment_graph", "chosen_strength", 2.0)
+    rows = metric(TRAINING_RUN, "build_segment_graph", "chosen_strength", 8**0.5)
     for name, value in drift.items():
         rows += metric(TRAINING_RUN, "build_segment_graph", f"links_{name}", {before: value})
     rows += metric(TRAINING_RUN, "build_segment_graph", "recall_before", {before: 0.58})
     for name, values in (("hires", 457), ("recall", 0.62), ("hired_share", hired), ("impossible_hires", impossible)):
         rows += metric(TRAINING_RUN, "build_segment_graph", name, values)
     for name, values in columns.items():
-        points = dict(zip(("16", "8", "2", "0.5"), values, strict=True))
+        points = dict(zip(("16", "8", "2.82843", "0.5"), values, strict=True))
         rows += metric(TRAINING_RUN, "build_segment_graph", f"path_{name}", points)
     return rows
 
