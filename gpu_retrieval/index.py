@@ -14,7 +14,7 @@ from gpu_retrieval.building import check_alike, new_segment
 from gpu_retrieval.checks import check_array, check_finite, check_int, check_str
 from gpu_retrieval.clauses import Clause, check_where
 from gpu_retrieval.errors import FingerprintMismatch
-from gpu_retrieval.plans import PLANS, choose_plan
+from gpu_retrieval.plans import PLANS, choose_plan, plans_on
 from gpu_retrieval.quantize import STORAGES
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.rows import Rows
@@ -108,7 +108,7 @@ class TermKnnIndex:
     @property
     def plans(self) -> tuple[str, ...]:
         """What `plan` may be, beside "auto"."""
-        return tuple(PLANS)
+        return plans_on(self._backend)
 
     @property
     def _segments(self) -> list[DeviceSegment]:
@@ -140,7 +140,7 @@ class TermKnnIndex:
         """
         task = self._task(queries, k, where, exclude, prior, memory_budget)
         self._check_fingerprint(fingerprint)
-        name, _ = choose_plan(plan, lambda: task.groups, len(self._rows), self.d, self._backend.on_gpu)
+        name, _ = choose_plan(plan, lambda: task.groups, len(self._rows), self.d, self._backend)
         with self._backend.active():
             return PLANS[name](task)
 

@@ -32,6 +32,16 @@ class IdOrder:
         ranks[rows] = np.arange(len(ids), dtype=np.uint32)
         return cls(ids[rows], rows, ranks)
 
+    @cached_property
+    def _copies(self) -> dict[str, tuple[Array, Array]]:
+        return {}
+
+    def on(self, backend: Backend) -> tuple[Array, Array]:
+        """`sorted_ids` and `ranks` on the backend's device, copied there once."""
+        if backend.device not in self._copies:
+            self._copies[backend.device] = backend.put(self.sorted_ids), backend.put(self.ranks)
+        return self._copies[backend.device]
+
     def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places in `ids` and the rows that carry them; an id may lie on several rows, all but one closed."""
         first = np.searchsorted(self.sorted_ids, ids, side="left")

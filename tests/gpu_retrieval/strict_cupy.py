@@ -60,6 +60,10 @@ class DeviceArray:
     def __index__(self) -> int:
         return operator.index(self.held[()])
 
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.held.ctypes.data)
+
     def __getitem__(self, index):
         return wrap(self.held[unwrap(index)])
 

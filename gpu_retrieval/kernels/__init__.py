@@ -1,0 +1,55 @@
+"""The CUDA kernels of the plan "kernels": their source, and launching them.
+
+NVRTC compiles the source for the device at hand, through CuPy, which keeps what was compiled on disk. The files are
+put together here instead of including one another: CuPy's store of compiled kernels does not look into headers.
+
+None of them has run on a GPU yet. What stands in for that: they are compiled for sm_80 and sm_90, and run on a CPU
+from this very source (tests/gpu_retrieval/cuda_on_cpu); and `by_kernels` compares them with the array code
+on the device before it trusts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpu_retrieval.backend import Array, Backend
+
+FILES = ("device.cuh", "common.cuh", "filter.cu", "score.cu", "select.cu")
+OPTIONS = ("-std=c++17",)
+THREADS = 256
+# A pointer to nothing.
+NULL = np.uint64(0)
+
+
+def read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+@cache
+def source() -> str:
+    return "".join(read(name) for name in FILES)
+
+
+class Kernels:
+    """The kernels on a backend's current device; they run on its current stream."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._module: Any = backend.xp.RawModule(code=source(), options=OPTIONS)
+
+    def launch(
+        self, name: str, grid: Sequence[int], *args: Array | np.generic, block: int = THREADS, shared: int = 0
+    ) -> None:
+        """Nothing where the grid is empty. Scalars are NumPy's, of the types that the kernel declares."""
+        if min(grid) > 0:
+            self._module.get_function(name)(tuple(grid), (block,), args, shared_mem=shared)
+
+
+@cache
+def kernels_of(backend: Backend) -> Kernels:
+    """The kernels, put together once a device."""
+    return Kernels(backend)

@@ -1,0 +1,163 @@
+"""The kernels' own source compiled by g++ and launched as CuPy would launch it.
+
+`RawModule` has what the package uses of CuPy's, and is stricter: each argument must be of the type that the
+kernel's source declares, in its order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from gpu_retrieval import kernels
+from tests.gpu_retrieval.strict_cupy import StrictCupy
+
+COMPILER = shutil.which("g++")
+HERE = Path(__file__).parent
+# Without -ffast-math: float32 stays as rounded as a GPU's.
+OPTIONS = ("-std=c++20", "-O1", "-x", "c++", "-shared", "-fPIC", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-w")
+TYPES = {
+    "int": "int32",
+    "i64": "int64",
+    "u8": "uint8",
+    "i8": "int8",
+    "u16": "uint16",
+    "u32": "uint32",
+    "u64": "uint64",
+    "float": "float32",
+    "double": "float64",
+}
+# What a kernel reads as bits may come as the number that they are; a table of records as rows of int64.
+SAME_BITS = {
+    "uint32": {"uint32", "float32"},
+    "uint16": {"uint16", "float16"},
+    "uint8": {"uint8", "bool"},
+    "Tile": {"int64"},
+    "Span": {"int64"},
+    "Node": {"int64"},
+}
+
+
+def compiled(folder: Path) -> ctypes.CDLL:
+    """The kernels as a library of that folder."""
+    source = kernels.source().replace(kernels.read("device.cuh"), '#include "device.cuh"\n')
+    names = list(parameters(source))
+    launchers = "".join(
+        f'extern "C" void launch_{name}(u32 x, u32 y, u32 block, void** with) '
+        f"{{ emulated::launch<{name}>({name}, x, y, block, with); }}\n"
+        for name in names
+    )
+    digest = hashlib.sha256((source + launchers + (HERE / "device.cuh").read_text()).encode()).hexdigest()[:16]
+    library = folder / f"kernels_{digest}.so"
+    if not library.exists():
+        path = folder / "kernels.cpp"
+        path.write_text(source + launchers)
+        command = [COMPILER, *OPTIONS, f"-I{HERE}", "-o", str(library), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-8000:]
+    return ctypes.CDLL(str(library))
+
+
+def parameters(source: str) -> dict[str, list[tuple[str, bool]]]:
+    """Type and whether it is a pointer, of each parameter of each kernel. Macros are expanded for their two types."""
+    for code, name in re.findall(r"^FOR_CODES\((\w+), (\w+)\)", source, re.MULTILINE):
+        macro = source[source.index("#define FOR_CODES") :].split("FOR_CODES(u16")[0]
+        body = macro.partition("\n")[2].replace("\\\n", "\n")
+        source += body.replace("##name", name).replace("Code*", f"{code}*")
+    found = {}
+    for name, listed in re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\)', source):
+        if "##" not in name:
+            found[name] = [parameter(text) for text in listed.split(",")]
+    return found
+
+
+def parameter(text: str) -> tuple[str, bool]:
+    kind = text.replace("const", "").replace("*", " ").split()[0]
+    return TYPES.get(kind, kind), "*" in text
+
+
+class Stream:
+    """`cupy.cuda.Stream`. What is launched is over before the next line runs."""
+
+    def __init__(self, *, non_blocking: bool = False) -> None:
+        assert non_blocking
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class EmulatedCupy(StrictCupy):
+    """`StrictCupy` with streams, memory and kernels."""
+
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        Device=StrictCupy.cuda.Device,
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 40, 1 << 40)),
+        Stream=Stream,
+        get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
+    )
+
+    @property
+    def RawModule(self):
+        return RawModule
+
+    def get_default_memory_pool(self):
+        return SimpleNamespace(free_bytes=lambda: 0)
+
+
+class RawModule:
+    """`cupy.RawModule`, as far as the package uses it."""
+
+    folder: tempfile.TemporaryDirectory[str] | None = None
+    library: ctypes.CDLL | None = None
+    # (kernel, grid, block) of every launch.
+    launches: list[tuple[str, tuple[int, ...], int]] = []
+
+    def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
+        assert code == kernels.source()
+        assert all(option.startswith("-") for option in options)
+        if RawModule.library is None:
+            RawModule.folder = tempfile.TemporaryDirectory(prefix="kernels_on_cpu_")
+            RawModule.library = compiled(Path(RawModule.folder.name))
+        self.parameters = parameters(code)
+
+    def get_function(self, name: str):
+        expected = self.parameters[name]
+
+        def launch(grid, block, args, *, shared_mem: int = 0) -> None:
+            assert all(type(side) is int and side > 0 for side in (*grid, *block)), (name, grid, block)
+            assert shared_mem <= 48 << 10
+            assert len(args) == len(expected), (name, len(args), len(expected))
+            values = [held(name, i, arg, *expected[i]) for i, arg in enumerate(args)]
+            pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+            x, y = (*grid, 1)[:2]
+            RawModule.launches.append((name, tuple(grid), block[0]))
+            getattr(RawModule.library, f"launch_{name}")(x, y, block[0], pointers)
+
+        return launch
+
+
+def held(kernel: str, place: int, arg, kind: str, is_pointer: bool):
+    """The argument as C has it."""
+    where = f"{kernel}, argument {place}"
+    if not is_pointer:
+        assert isinstance(arg, np.generic) and arg.dtype.name == kind, f"{where}: expected {kind}, got {arg!r}"
+        return np.ctypeslib.as_ctypes_type(arg.dtype)(arg.item())
+    if isinstance(arg, np.generic):
+        assert arg.dtype.name == "uint64" and arg == 0, f"{where}: expected an array or a null pointer, got {arg!r}"
+        return ctypes.c_void_p(0)
+    array = arg.held
+    assert array.flags.c_contiguous, where
+    assert array.dtype.name in SAME_BITS.get(kind, {kind}), f"{where}: expected {kind}, got {array.dtype}"
+    return ctypes.c_void_p(array.ctypes.data)
