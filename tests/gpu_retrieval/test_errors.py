@@ -92,7 +92,11 @@ def test_build(changes, error, message):
             ValueError,
             "memory_budget: expected at least 1,048,576, got 1,048,575",
         ),
-        ({"plan": "posting"}, ValueError, r"plan: expected 'auto' or one of \[('kernels', )?'scan', 'shared'\], got 'posting'"),
+        (
+            {"plan": "posting"},
+            ValueError,
+            r"plan: expected 'auto' or one of \[('kernels', )?'scan', 'shared'\], got 'posting'",
+        ),
         ({"fingerprint": "model-2"}, FingerprintMismatch, "expected 'model-1' .*, got 'model-2'"),
         ({"fingerprint": ""}, FingerprintMismatch, "expected 'model-1' .*, got ''"),
         ({"prior": np.ones(2, np.float32)}, ValueError, r"prior: expected shape \(3\), got \(2,\)"),
