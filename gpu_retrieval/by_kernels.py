@@ -23,6 +23,7 @@ import numpy as np
 
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.kernel_batch import SHARED_BYTES, Batch, Sizes
+from gpu_retrieval.kernels import BATCHES_UNDER_WAY, kernels_of
 from gpu_retrieval.programs import fits, set_bytes
 from gpu_retrieval.resident import STEP, resident
 from gpu_retrieval.rounds import TILE_QUERIES
@@ -30,7 +31,6 @@ from gpu_retrieval.scan import scan_tiles
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
-BATCHES_UNDER_WAY = 2
 MOST_BATCH_QUERIES = 4096
 # Of a job drawn, beside one of a scan: its row is listed first, and its codes do not follow the last one's. A guess.
 DRAWN_COST = 1.25
@@ -102,7 +102,7 @@ def search(task: SearchTask) -> Hits:
         return scan_tiles(task)
     _fetch_shared(task)
     draws, under_way, rest = Draws.of(task, task.groups), list[Batch](), list[np.ndarray]()
-    streams = [task.backend.xp.cuda.Stream(non_blocking=True) for _ in range(BATCHES_UNDER_WAY)]
+    streams = kernels_of(task.backend).streams
     for number, (start, stop) in enumerate(_batches(draws, fitting.batch)):
         if len(under_way) == BATCHES_UNDER_WAY:
             rest.append(under_way.pop(0).write(hits))

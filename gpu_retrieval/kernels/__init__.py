@@ -22,6 +22,7 @@ from gpu_retrieval.backend import Array, Backend
 FILES = ("device.cuh", "common.cuh", "filter.cu", "score.cu", "select.cu")
 OPTIONS = ("-std=c++17",)
 THREADS = 256
+BATCHES_UNDER_WAY = 2
 # A pointer to nothing.
 NULL = np.uint64(0)
 
@@ -36,11 +37,13 @@ def source() -> str:
 
 
 class Kernels:
-    """The kernels on a backend's current device; they run on its current stream."""
+    """The kernels on a backend's current device; they run on its current stream, `streams` are for batches."""
 
     def __init__(self, backend: Backend) -> None:
         self._module: Any = backend.xp.RawModule(code=source(), options=OPTIONS)
         self._functions: dict[str, Any] = {}
+        # Kept: CuPy's store of memory is apart for each stream, so that new ones would take new memory.
+        self.streams = [backend.xp.cuda.Stream(non_blocking=True) for _ in range(BATCHES_UNDER_WAY)]
 
     def launch(
         self, name: str, grid: Sequence[int], *args: Array | np.generic, block: int = THREADS, shared: int = 0
