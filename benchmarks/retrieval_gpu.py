@@ -84,7 +84,7 @@ def workloads(size: Size) -> list[Workload]:
 def main(size: Size) -> None:
     cupy = import_cupy()
     if cupy is None or not cupy.cuda.is_available():
-        raise SystemExit("benchmarks.retrieval_gpu: expected CuPy and a GPU, found " + ("no GPU" if cupy else "no CuPy"))
+        raise SystemExit("benchmarks.retrieval_gpu: expected CuPy and a GPU, found no " + ("GPU" if cupy else "CuPy"))
     print_machine(cupy)
     rate = copy_rate(cupy)
     print(f"copy within the GPU's memory: {rate / 1e9:,.0f} GB/s read and written")

@@ -84,7 +84,7 @@ def can_search(task: SearchTask) -> bool:
         return False
     d = task.queries.shape[1]
     n_steps = -(-d // STEP)
-    lengths = [segment.host.codes.norms.max(initial=0) for segment in task.segments]
+    lengths = [resident(segment).longest for segment in task.segments]
     lengths += [np.abs(task.queries).max(initial=0) * d]
     if task.prior is not None:
         lengths.append(np.abs(task.prior).max(initial=0))
@@ -101,7 +101,7 @@ def search(task: SearchTask) -> Hits:
     if fitting is None or not can_search(task):
         return scan_tiles(task)
     _fetch_shared(task)
-    draws, under_way, rest = Draws.of(task, task.groups), list[Batch](), list[np.ndarray]()
+    draws, under_way, rest = Draws.of(task, task.drawing), list[Batch](), list[np.ndarray]()
     streams = kernels_of(task.backend).streams
     for number, (start, stop) in enumerate(_batches(draws, fitting.batch)):
         if len(under_way) == BATCHES_UNDER_WAY:

@@ -126,7 +126,7 @@ class _Part:
         self.alive = NULL if task.device_alive is None else task.device_alive[every]
         _, ranks = task.order.on(self.backend)
         self.id_ranks = ranks[every]
-        kernels, sets = kernels_of(self.backend), task.groups.sets
+        kernels, sets = kernels_of(self.backend), task.drawing.sets
         self.program = program(task.where, len(task.queries), batch.rows, sets, segment, kernels)
         self.shut_starts, self.shut_rows = self._shut_out(every)
         self.error = self.backend.put(self._error(every))
@@ -156,7 +156,7 @@ class _Part:
         return self.backend.put(starts), self.backend.put(found[order].astype(np.int32))
 
     def _source(self) -> Source:
-        batch, groups = self.batch, self.batch.task.groups
+        batch, groups = self.batch, self.batch.task.drawing
         if batch.is_full:
             return Source(np.array([len(self.segment)]), [])
         driver = groups.driver[np.searchsorted(groups.drawn_by, batch.draws)]
