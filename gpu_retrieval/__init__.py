@@ -1,6 +1,6 @@
 """Exact filtered nearest neighbours: terms and vectors of jobs in, the k best of each query out.
 
-NumPy alone is enough; with CuPy and a GPU the same code runs there.
+NumPy alone is enough; with CuPy and a GPU, CUDA kernels answer there (they have not run on one yet).
 
 >>> import numpy as np
 >>> index = TermKnnIndex.build(

@@ -23,6 +23,7 @@ import numpy as np
 
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.kernel_batch import SHARED_BYTES, Batch, Sizes
+from gpu_retrieval.kernels import BATCHES_UNDER_WAY, kernels_of
 from gpu_retrieval.programs import fits, set_bytes
 from gpu_retrieval.resident import STEP, resident
 from gpu_retrieval.rounds import TILE_QUERIES
@@ -30,7 +31,6 @@ from gpu_retrieval.scan import scan_tiles
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
-BATCHES_UNDER_WAY = 2
 MOST_BATCH_QUERIES = 4096
 # Of a job drawn, beside one of a scan: its row is listed first, and its codes do not follow the last one's. A guess.
 DRAWN_COST = 1.25
@@ -84,7 +84,7 @@ def can_search(task: SearchTask) -> bool:
         return False
     d = task.queries.shape[1]
     n_steps = -(-d // STEP)
-    lengths = [segment.host.codes.norms.max(initial=0) for segment in task.segments]
+    lengths = [resident(segment).longest for segment in task.segments]
     lengths += [np.abs(task.queries).max(initial=0) * d]
     if task.prior is not None:
         lengths.append(np.abs(task.prior).max(initial=0))
@@ -101,8 +101,8 @@ def search(task: SearchTask) -> Hits:
     if fitting is None or not can_search(task):
         return scan_tiles(task)
     _fetch_shared(task)
-    draws, under_way, rest = Draws.of(task, task.groups), list[Batch](), list[np.ndarray]()
-    streams = [task.backend.xp.cuda.Stream(non_blocking=True) for _ in range(BATCHES_UNDER_WAY)]
+    draws, under_way, rest = Draws.of(task, task.drawing), list[Batch](), list[np.ndarray]()
+    streams = kernels_of(task.backend).streams
     for number, (start, stop) in enumerate(_batches(draws, fitting.batch)):
         if len(under_way) == BATCHES_UNDER_WAY:
             rest.append(under_way.pop(0).write(hits))

@@ -236,12 +236,11 @@ class TermKnnIndex:
         if prior is not None:
             prior = check_array("prior", prior, "float32", (len(self),))
             check_finite("prior", prior)
-        alive = np.concatenate(self._rows.alive)
         return SearchTask(
             backend=self._backend,
             segments=self._segments,
             order=self._rows.by_id,
-            alive=None if alive.all() else alive,
+            alive=None if len(self) == len(self._rows) else self._rows.is_open,
             n_alive=len(self),
             prior=None if prior is None else self._over_all_rows(prior),
             queries=queries,

@@ -81,8 +81,8 @@ class Batch:
         put = self.backend.put
         codes = encode(queries, "float16")
         self.d, self.n_steps = queries.shape[1], np.int32(-(-queries.shape[1] // STEP))
-        self.norms, self.residuals = TileQueries.of(self.backend, queries).norms, codes.residuals.astype(np.float64)
-        self.queries = put(queries)
+        of_scan = TileQueries.of(self.backend, queries)
+        self.queries, self.norms, self.residuals = of_scan.rows, of_scan.norms, codes.residuals.astype(np.float64)
         self.wide = self.queries if self.d % STEP == 0 else put(padded(queries))
         self.factors, self.scale = put(padded(codes.values).view(np.uint32)), put(codes.scale)
 
@@ -126,7 +126,7 @@ class _Part:
         self.alive = NULL if task.device_alive is None else task.device_alive[every]
         _, ranks = task.order.on(self.backend)
         self.id_ranks = ranks[every]
-        kernels, sets = kernels_of(self.backend), task.groups.sets
+        kernels, sets = kernels_of(self.backend), task.drawing.sets
         self.program = program(task.where, len(task.queries), batch.rows, sets, segment, kernels)
         self.shut_starts, self.shut_rows = self._shut_out(every)
         self.error = self.backend.put(self._error(every))
@@ -156,7 +156,7 @@ class _Part:
         return self.backend.put(starts), self.backend.put(found[order].astype(np.int32))
 
     def _source(self) -> Source:
-        batch, groups = self.batch, self.batch.task.groups
+        batch, groups = self.batch, self.batch.task.drawing
         if batch.is_full:
             return Source(np.array([len(self.segment)]), [])
         driver = groups.driver[np.searchsorted(groups.drawn_by, batch.draws)]
@@ -239,13 +239,11 @@ class _Part:
         # Few queries: several blocks each, while there is something for each block.
         grid = (n_queries, max(1, min(2048 // n_queries, -(-batch.sizes.found // THREADS))))
         n_warps = max(1, min(8, SHARED_BYTES // (8 * batch.d)))
-        prior = self.prior
-        jobs = held.originals, batch.queries, prior, self.id_ranks, np.int32(batch.d), first
+        jobs = held.originals, batch.queries, self.prior, self.id_ranks, np.int32(batch.d), first
         keys = np.int64(batch.sizes.keys), batch.n_keys, batch.keys
         shared = n_warps * 8 * batch.d
         self.launch(
             "score_found", grid, *found, capacity, batch.limits, *jobs, *keys, block=32 * n_warps, shared=shared
         )
-        n_found = found[0]
-        given = batch.keys, batch.n_keys, keys[0], n_found, capacity, np.int32(batch.k), first
-        self.launch("rank_keys", grid, *given, batch.best, batch.failed)
+        ranked = batch.keys, batch.n_keys, np.int64(batch.sizes.keys), found[0], capacity, np.int32(batch.k), first
+        self.launch("rank_keys", grid, *ranked, batch.best, batch.failed)

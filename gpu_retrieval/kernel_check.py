@@ -1,8 +1,8 @@
 """Whether the kernels can be trusted on a device: asked once, by doing.
 
 They have not run on a GPU yet, and a GPU's own arithmetic, its compiler and its driver are things that no test
-without one can speak for. So the first search on a device has a small index answered by the kernels and by the array
-code there, and the kernels are used only where both give the same bits.
+without one can speak for. So the first search on a device has a small index answered by the kernels there and by NumPy
+on the host, and the kernels are used only where both give the same bits.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from functools import cache
 import numpy as np
 
 from gpu_retrieval import by_kernels
-from gpu_retrieval.backend import Backend
+from gpu_retrieval.backend import Backend, choose_backend
 from gpu_retrieval.building import new_segment
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.rows import Rows
 from gpu_retrieval.scan import scan_tiles
+from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.task import SearchTask
 
 N_JOBS, N_QUERIES, D, K = 6_000, 40, 72, 20
@@ -45,16 +46,20 @@ def ready(backend: Backend) -> bool:
 
 
 def disagreement(backend: Backend) -> str:
-    """Where kernels and array code differ on the small index, as words; none where they agree."""
+    """Where the kernels' answer on the small index is not NumPy's, as words; none where they agree."""
+    host = choose_backend("cpu")
     for storage in ("float16", "int8"):
         task = small_task(backend, storage)
         # Driven queries and queries that see every job; rounds that take all at once and a few groups at a time.
         for part in (task, replace(task, where=None), replace(task, memory_budget=4 << 20)):
-            mine, theirs = by_kernels.search(part), scan_tiles(part)
+            on_host = [DeviceSegment(segment.host, host) for segment in part.segments]
+            mine, theirs = by_kernels.search(part), scan_tiles(replace(part, backend=host, segments=on_host))
             for name in ("ids", "scores", "n_matches"):
                 differs = (getattr(mine, name) != getattr(theirs, name)).any(axis=-1)
                 if differs.any():
-                    return f"{name} of {np.count_nonzero(differs)} of {N_QUERIES} queries differ, storage {storage}"
+                    return (
+                        f"{name} of {np.count_nonzero(differs)} of {N_QUERIES} queries differ from NumPy's, {storage}"
+                    )
     return ""
 
 

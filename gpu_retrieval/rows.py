@@ -20,7 +20,10 @@ class Rows:
         self.segments = [DeviceSegment(segment, backend) for segment in segments]
         self.alive = alive
         self._backend = backend
+        # What is worked out when first asked for after a change.
         self._order: IdOrder | None = None
+        self._open: np.ndarray | None = None
+        self._n_open: int | None = None
 
     def __len__(self) -> int:
         """All of them, the closed ones too."""
@@ -31,8 +34,17 @@ class Rows:
         return [segment.host for segment in self.segments]
 
     @property
+    def is_open(self) -> np.ndarray:
+        """(rows,) bool over all segments."""
+        if self._open is None:
+            self._open = np.concatenate(self.alive)
+        return self._open
+
+    @property
     def n_open(self) -> int:
-        return int(sum(np.count_nonzero(alive) for alive in self.alive))
+        if self._n_open is None:
+            self._n_open = int(np.count_nonzero(self.is_open))
+        return self._n_open
 
     @property
     def by_id(self) -> IdOrder:
@@ -55,7 +67,7 @@ class Rows:
         """(ids,) int64: each id's open row, -1 where it has none."""
         at, rows = self.by_id.find(ids)
         found = np.full(len(ids), -1, dtype=np.int64)
-        is_open = np.concatenate(self.alive)[rows]
+        is_open = self.is_open[rows]
         found[at[is_open]] = rows[is_open]
         return found
 
@@ -66,7 +78,7 @@ class Rows:
             raise ValueError(f"index: expected fewer than {MAX_ROWS:,} rows, got {n_rows:,}; build it in shards")
         self.segments.append(DeviceSegment(segment, self._backend))
         self.alive.append(np.ones(len(segment), dtype=bool))
-        self._order = None
+        self._forget()
         self._tidy()
 
     def close(self, rows: np.ndarray) -> None:
@@ -74,7 +86,14 @@ class Rows:
         for segment, alive in zip(self.segments, self.alive, strict=True):
             alive[rows[(rows >= base) & (rows < base + len(segment))] - base] = False
             base += len(segment)
+        self._forget(order=False)
         self._tidy()
+
+    def _forget(self, *, order: bool = True) -> None:
+        """Whoever changes rows says so: their order only where rows come or go."""
+        self._open = self._n_open = None
+        if order:
+            self._order = None
 
     def _tidy(self) -> None:
         """Drops closed rows and joins neighbours, each only where that at least halves what it touches."""
@@ -96,4 +115,4 @@ class Rows:
             return
         self.segments = [unchanged.get(id(host)) or DeviceSegment(host, self._backend) for host, _ in held]
         self.alive = [alive for _, alive in held]
-        self._order = None
+        self._forget()

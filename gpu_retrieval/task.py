@@ -83,16 +83,21 @@ class SearchTask:
     @cached_property
     def groups(self) -> Groups:
         """The queries by what their filters share."""
-        return self._groups(drive=True)
+        return self._groups()
 
     @cached_property
     def undriven(self) -> Groups:
         """The same with every job drawn for every group."""
         return self._groups(drive=False)
 
-    def _groups(self, *, drive: bool) -> Groups:
-        n_queries, d = self.queries.shape
-        return group_queries(self.where, n_queries, self.segments, d, min(self.k, self.n_alive), drive=drive)
+    @cached_property
+    def drawing(self) -> Groups:
+        """The queries by what they draw their jobs from, and by nothing else."""
+        return self._groups(split=False)
+
+    def _groups(self, *, drive: bool = True, split: bool = True) -> Groups:
+        n_queries, d, k = *self.queries.shape, min(self.k, self.n_alive)
+        return group_queries(self.where, n_queries, self.segments, d, k, drive=drive, split=split)
 
     @cached_property
     def device_ranks(self) -> Array:

@@ -4,8 +4,8 @@ NVRTC compiles the source for the device at hand, through CuPy, which keeps what
 put together here instead of including one another: CuPy's store of compiled kernels does not look into headers.
 
 None of them has run on a GPU yet. What stands in for that: they are compiled for sm_80 and sm_90, and run on a CPU
-from this very source (tests/gpu_retrieval/cuda_on_cpu); and `by_kernels` compares them with the array code
-on the device before it trusts them.
+from this very source (tests/gpu_retrieval/cuda_on_cpu); and `kernel_check` compares them with NumPy on each device
+before they are used there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gpu_retrieval.backend import Array, Backend
 FILES = ("device.cuh", "common.cuh", "filter.cu", "score.cu", "select.cu")
 OPTIONS = ("-std=c++17",)
 THREADS = 256
+BATCHES_UNDER_WAY = 2
 # A pointer to nothing.
 NULL = np.uint64(0)
 
@@ -36,17 +37,22 @@ def source() -> str:
 
 
 class Kernels:
-    """The kernels on a backend's current device; they run on its current stream."""
+    """The kernels on a backend's current device; they run on its current stream, `streams` are for batches."""
 
     def __init__(self, backend: Backend) -> None:
         self._module: Any = backend.xp.RawModule(code=source(), options=OPTIONS)
+        self._functions: dict[str, Any] = {}
+        # Kept: CuPy's store of memory is apart for each stream, so that new ones would take new memory.
+        self.streams = [backend.xp.cuda.Stream(non_blocking=True) for _ in range(BATCHES_UNDER_WAY)]
 
     def launch(
         self, name: str, grid: Sequence[int], *args: Array | np.generic, block: int = THREADS, shared: int = 0
     ) -> None:
         """Nothing where the grid is empty. Scalars are NumPy's, of the types that the kernel declares."""
+        if name not in self._functions:
+            self._functions[name] = self._module.get_function(name)
         if min(grid) > 0:
-            self._module.get_function(name)(tuple(grid), (block,), args, shared_mem=shared)
+            self._functions[name](tuple(grid), (block,), args, shared_mem=shared)
 
 
 @cache

@@ -3,7 +3,7 @@
 // Needs no header, so that it compiles wherever NVRTC is. NVRTC is called with flush-to-zero: what must not
 // lose subnormal numbers is done in float64 or on bits (common.cuh).
 
-#define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
+#define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) type name[]
 #define WHOLE_WARP 0xffffffffu
 
 typedef signed char i8;
@@ -31,7 +31,7 @@ __device__ inline float half_to_float(u16 half) {
 //   a[0], a[1], a[2], a[3] = a(g, t..t+1), a(g + 8, t..), a(g, t + 8..), a(g + 8, t + 8..)
 //   b0, b1 = b(t..t+1, g), b(t + 8.., g)        c = c(g, t), c(g, t + 1), c(g + 8, t), c(g + 8, t + 1)
 __device__ inline void multiply_add(float c[4], const u32 a[4], u32 b0, u32 b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }

@@ -99,7 +99,8 @@ __device__ inline float word_product(u32 word, const float* query, const i8*) {
 // Appends to found_rows and found_scores, (batch, capacity), what each query may still want: places of its mask
 // whose score is not below `limits` (batch,), which lie in groups whose best is not. `n_found` (batch,) counts
 // past the capacity, where nothing is written. `queries` (batch, 32 * n_steps) float32.
-// A block an item, a warp a query: first a lane a group, then all lanes one job after another.
+// A block an item, a warp a query: first a lane a group, then all lanes one job after another. Of few queries, several
+// warps share one: results that are neighbours would keep a single warp busy for long.
 template <class Code>
 __device__ void collect(const Tile* tiles, int n_tiles, const int* rows, const u32* mask, const float* best,
                         const Code* codes, const float* scale, const float* prior, const float* queries, int n_steps,
@@ -108,10 +109,13 @@ __device__ void collect(const Tile* tiles, int n_tiles, const int* rows, const u
     Tile tile = tile_of(tiles, n_tiles, blockIdx.x);
     int lane = threadIdx.x % 32, width = 32 * n_steps;
     i64 first = (blockIdx.x - tile.item) * ITEM_GROUPS;
-    for (int i = threadIdx.x / 32; i < tile.n_queries; i += blockDim.x / 32) {
+    int n_sharing = max(1, (int)(blockDim.x / 32 / tile.n_queries));
+    for (int of_all = threadIdx.x / 32; of_all < tile.n_queries * n_sharing; of_all += blockDim.x / 32) {
+        int i = of_all / n_sharing, share = of_all % n_sharing;
         i64 query = tile.query + i, word = tile.word + i * tile.n_groups + first + lane;
         float limit = limits[query];
-        u32 own = first + lane < tile.n_groups && best[word] >= limit ? mask[word] : 0;
+        bool looks = lane % n_sharing == share && first + lane < tile.n_groups;
+        u32 own = looks && best[word] >= limit ? mask[word] : 0;
         for (u32 hot = __ballot_sync(WHOLE_WARP, own != 0); hot; hot &= hot - 1) {
             int group = __ffs(hot) - 1, own_row = -1;
             u32 places = __shfl_sync(WHOLE_WARP, own, group);

@@ -1,6 +1,7 @@
 // Which places can be among the k best, their final scores, and their order.
 
 constexpr int BINS = 2048;
+constexpr int A_WARP = 8;
 
 // Ascending as the float is.
 __device__ inline u32 ordered(float value) {
@@ -99,7 +100,8 @@ __device__ inline u32 final_bits(const u32* query, const u32* job, const u32* pr
 // Appends to keys (batch, key_capacity) the final key of each job found for the query whose score is not below the
 // limit. `n_keys` (batch,) counts past the capacity. `vectors` (rows, d), `queries` (batch, d) and `prior` (rows,)
 // are bits of float32, `id_ranks` (rows,).
-// blockIdx.x a query, counted from `first_query`; a lane looks at one, then all lanes score those that are left.
+// blockIdx.x a query, counted from `first_query`. A warp takes some at a time, few, so that few queries keep many
+// warps busy: a lane looks at one, then all lanes score those that are left.
 extern "C" __global__ void score_found(const u32* n_found, const int* found_rows, const float* found_scores,
                                        i64 capacity, const float* limits, const u32* vectors, const u32* queries,
                                        const u32* prior, const u32* id_ranks, int d, int first_query, i64 key_capacity,
@@ -107,9 +109,10 @@ extern "C" __global__ void score_found(const u32* n_found, const int* found_rows
     DYNAMIC_SHARED(double, products);
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
     i64 query = first_query + blockIdx.x, n = min((i64)n_found[query], capacity);
-    for (i64 at = (blockIdx.y * n_warps + warp) * 32; at < n; at += (i64)gridDim.y * n_warps * 32) {
+    for (i64 at = (blockIdx.y * n_warps + warp) * A_WARP; at < n; at += (i64)gridDim.y * n_warps * A_WARP) {
         i64 place = query * capacity + at + lane;
-        int own_row = at + lane < n && found_scores[place] >= limits[query] ? found_rows[place] : -1;
+        bool looks = lane < A_WARP && at + lane < n;
+        int own_row = looks && found_scores[place] >= limits[query] ? found_rows[place] : -1;
         u32 own_bits = 0, kept = __ballot_sync(WHOLE_WARP, own_row >= 0), slot = 0;
         for (u32 left = kept; left; left &= left - 1) {
             int of = __ffs(left) - 1;

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, backend, by_kernels, kernel_check, kernels
 from gpu_retrieval.programs import fits
 from tests.gpu_retrieval import cuda_on_cpu, oracle
+from tests.gpu_retrieval.strict_cupy import DeviceArray
 
 EMULATED = cuda_on_cpu.EmulatedCupy() if cuda_on_cpu.COMPILER else None
 
@@ -202,6 +204,29 @@ def test_what_kernels_have_no_room_for_is_scanned(emulated, monkeypatch):
     expected = index.search(queries, 3, where, plan="scan")
     oracle.assert_hits(hits, (expected.ids, expected.scores, expected.n_matches))
     assert launched("passing") == []
+
+
+def test_what_has_no_room_on_the_device_is_read_from_host_memory(emulated, monkeypatch):
+    """CuPy's part of it is played here: what is tested is that every array goes either way, and is read."""
+    memory = SimpleNamespace(
+        UnownedMemory=lambda address, size, owner, device: owner, MemoryPointer=lambda memory, offset: memory
+    )
+    world = cuda_on_cpu.EmulatedCupy()
+    world.cuda = SimpleNamespace(**vars(EMULATED.cuda), **vars(memory))
+    world.cuda.runtime = SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (0, 1 << 40))
+    world.ndarray = lambda shape, dtype, locked: DeviceArray(locked)
+    locked = []
+    cupyx = SimpleNamespace(empty_pinned=lambda shape, dtype: locked.append(np.empty(shape, dtype)) or locked[-1])
+    monkeypatch.setattr(backend, "import_cupy", lambda: world)
+    monkeypatch.setattr(backend.importlib, "import_module", lambda name: {"cupyx": cupyx}[name])
+    index, _ = market(300, 20, 11, "cuda:0", "int8")
+    queries, where = asked(3, 20, 12)
+    hits = index.search(queries, 5, where, plan="kernels")
+    monkeypatch.undo()
+    expected = market(300, 20, 11, "cpu", "int8")[0].search(queries, 5, where)
+    oracle.assert_hits(hits, (expected.ids, expected.scores, expected.n_matches))
+    # Codes, scales, originals, and for each filtered field what it draws by, what it checks by, and where a row's begin.
+    assert len(locked) >= 3 + 3 + 2 + 1
 
 
 def test_kernels_that_answer_wrongly_are_not_used(emulated, monkeypatch):

@@ -172,6 +172,7 @@ inline int __ffs(u32 word) { return __builtin_ffs((int)word); }
 inline u32 atomicAdd(u32* at, u32 more) { u32 before = *at; *at += more; return before; }
 inline u32 atomicOr(u32* at, u32 bits) { u32 before = *at; *at |= bits; return before; }
 inline i64 min(i64 a, i64 b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
 template <class To, class From> To same_bits(From from) { To to; std::memcpy(&to, &from, sizeof to); return to; }
 inline u32 __float_as_uint(float value) { return same_bits<u32>(value); }
 inline float __uint_as_float(u32 bits) { return same_bits<float>(bits); }
