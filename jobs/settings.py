@@ -109,7 +109,7 @@ class BuildSegmentGraph:
 class TrainJobEmbeddings:
     dim: int = option(64, "length of a vector", at_least=2, at_most=1024)
     epochs: int = option(3, "passes over the chains", at_least=1)
-    # 58.com takes the actions before alone: on the planted board, and on the job board, that found fewer.
+    # 58.com takes the actions before alone: on the planted and the job board, twice the passes of that found no more.
     contexts: str = option(
         "both",
         "an action's contexts are the actions before it, or both those and the ones after it",
