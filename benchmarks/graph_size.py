@@ -50,9 +50,10 @@ def main() -> None:
     parser.add_argument("--naive", action="store_true")
     parser.add_argument("--audiences", action="store_true")
     parser.add_argument("--memory", action="store_true", help="without Spark, as `graph_memory` learns")
+    parser.add_argument("--brief", action="store_true", help="with --memory: no rules beside each other")
     given = parser.parse_args()
     if given.memory:
-        in_memory(given.hires)
+        in_memory(given.hires, is_brief=given.brief)
         return
     spark = start_spark("benchmark of the segment graph")
     spark.sparkContext.setLogLevel("ERROR")
@@ -86,9 +87,9 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def in_memory(n_hires: int) -> None:
+def in_memory(n_hires: int, *, is_brief: bool) -> None:
     """The counting, the path and the choice alone, in this process."""
-    command = f"python -m benchmarks.graph_size --memory --hires {n_hires}"
+    command = f"python -m benchmarks.graph_size --memory --hires {n_hires}" + " --brief" * is_brief
     head(command, f"{LIMITS}\n{NO_HIRES}\n{PENALTY}", SEED)
     learn(hire_market(1_000, SEED), NO_HIRES, LIMITS, PENALTY, SEED)
     market, later = split(hire_market(n_hires * 5 // 4, SEED))
@@ -104,7 +105,8 @@ def in_memory(n_hires: int) -> None:
     )
     figures: dict[str, Any] = dict(zip(("pairs", "candidates", "matches"), counts, strict=True))
     figures |= {"hires": n_hires, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
-    print(json.dumps(figures | scored(market, later, trained, trained.chosen) | rules(market, trained)))
+    figures |= scored(market, later, trained, trained.chosen)
+    print(json.dumps(figures if is_brief else figures | rules(market, trained)))
 
 
 @dataclass(frozen=True)
