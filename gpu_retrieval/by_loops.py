@@ -10,10 +10,10 @@ from gpu_retrieval.clauses import AllOf, Between, Clause
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.task import SearchTask
-from gpu_retrieval.topk import NO_KEY, Hits
+from gpu_retrieval.topk import Hits
 
-# Queries of a piece: fewer where the budget has no room for them.
-MOST_QUERIES, FEWEST_QUERIES = 64, 4
+# Queries of a piece and the rows that seed its limits: fewer where the budget has no room for them.
+PIECES = ((64, 8192), (64, 2048), (64, 1024), (32, 1024), (16, 1024), (16, 256), (8, 256), (4, 64))
 # Ranges that the loops check themselves.
 MOST_RANGES = 4
 ANY_RANK = np.iinfo(np.int32).max
@@ -23,19 +23,24 @@ MOST_COMPONENTS = 1 << 15
 
 def can_loop(task: SearchTask) -> bool:
     """Whether the loops are there for the task's device, and the budget has room for their scratch."""
-    return compiled.AVAILABLE and not task.backend.on_gpu and _piece_queries(task) > 0
+    return compiled.AVAILABLE and not task.backend.on_gpu and _piece(task) is not None
 
 
-def _piece_queries(task: SearchTask) -> int:
-    """Queries that the loops take at once, for their threads' scratch to fit a quarter of the budget."""
+def _piece(task: SearchTask) -> tuple[int, int] | None:
+    """Queries and seeding rows that the loops take at once, for their threads' scratch to fit a quarter of the budget.
+
+    None where nothing fits.
+    """
     loops = compiled.scoring()
     if task.queries.shape[1] > MOST_COMPONENTS:
-        return 0
+        return None
     k, d = min(task.k, max(1, task.n_alive)), task.queries.shape[1]
-    for queries in (MOST_QUERIES, MOST_QUERIES // 2, MOST_QUERIES // 4, MOST_QUERIES // 8, FEWEST_QUERIES):
-        if loops.scratch_bytes(queries, d, k, MOST_RANGES) * loops.n_threads() <= task.memory_budget // 4:
-            return queries
-    return 0
+    for queries, stretch in PIECES:
+        n_bytes = loops.scratch_bytes(queries, stretch, d, k, MOST_RANGES) * loops.n_threads()
+        # Some rows for each of the k say enough; more of them would leave the cache.
+        if stretch <= max(2048, 8 * k) and n_bytes <= task.memory_budget // 4:
+            return queries, stretch
+    return None
 
 
 class ByLoops:
@@ -47,10 +52,12 @@ class ByLoops:
         self.ranges = _ranges(task, groups.left)
         self.drawing = Drawing(task, groups, checks=not self.ranges)
         self.k = min(task.k, task.n_alive)
-        self.most = _piece_queries(task)
+        piece = _piece(task)
+        assert piece is not None
+        self.most, self.stretch = piece
         self.rows = groups.order[start:stop]
         self.queries = task.queries[self.rows]
-        self.best = np.full((len(self.rows), self.k), NO_KEY, dtype=np.uint64)
+        self.best = np.empty((len(self.rows), self.k), dtype=np.uint64)
         self.n_best = np.zeros(len(self.rows), dtype=np.int64)
         self.n_matches = np.zeros(len(self.rows), dtype=np.int64)
         self.no_prior = np.empty(0, dtype=np.float32)
@@ -94,7 +101,8 @@ class ByLoops:
             found.cells.offsets,
         )
         best = self.loops.Best(self.best[span], self.n_best[span], self.n_matches[span])
-        self.loops.score(self.jobs, work, best, self.most, self.loops.held_rows(self.k), self.loops.n_threads())
+        cap, threads = self.loops.held_rows(self.k), self.loops.n_threads()
+        self.loops.score(self.jobs, work, best, self.most, self.stretch, cap, threads)
 
     def _pieces(self, found: Candidates) -> np.ndarray:
         """(pieces, 4) int64, the costly ones first: the threads take them in turn."""

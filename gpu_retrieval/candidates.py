@@ -117,7 +117,8 @@ class Drawing:
         queries = groups.order[groups.starts[batch.first : batch.last]]
         cells = Cells.of(rows, begins[drawn], lengths[drawn], queries)
         alive = None if self.task.alive is None else self.task.alive[base : base + len(segment)]
-        return picked(groups.kept, alive, cells, segment, groups.sets)
+        # Exclusions are looked up in ascending rows.
+        return picked(groups.kept, alive, cells, segment, groups.sets, in_order=self.excluded is not None)
 
     def _drawn(self, batch: Batch, of_group: np.ndarray, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of each set of terms that the batch draws from, where each set's begin, and how many."""

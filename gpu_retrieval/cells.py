@@ -14,7 +14,9 @@ import numpy as np
 
 from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, TermClause
+from gpu_retrieval.columns import TermColumn
 from gpu_retrieval.groups import TermSets
+from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import Segment
 
 # NumPy's cells at a time, each with a few int64 of its own beside the row's terms.
@@ -97,19 +99,30 @@ def passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermS
 
 
 def picked(
-    where: Clause | None, alive: np.ndarray | None, cells: Cells, segment: Segment, sets: dict[int, TermSets]
+    where: Clause | None,
+    alive: np.ndarray | None,
+    cells: Cells,
+    segment: Segment,
+    sets: dict[int, TermSets],
+    *,
+    in_order: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of the cells that pass `where` and are `alive` (n,); where each entry's begin, and how many they are."""
+    """Rows of the cells that pass `where` and are `alive` (n,); where each entry's begin, and how many they are.
+
+    With `in_order` an entry's rows stay in the order of its span.
+    """
     if where is None and alive is None and cells.lengths.sum() == len(cells.rows):
         return cells.rows, cells.starts, cells.lengths
     own = None if alive is not None else _one_table(where, cells, segment)
     if own is not None:
         column, asked = segment.terms[own.field], sets[id(own.rows)]
-        codes = column.codes(asked.sets)
+        codes, of_entry = column.codes(asked.sets), asked.of_query[cells.queries]
+        if not in_order and (shared := _by_code(cells, column, codes, of_entry)) is not None:
+            return shared
         rows, lengths = np.empty(len(cells), dtype=np.int32), np.empty(len(cells.lengths), dtype=np.int64)
         compiled.filters().keep(
             cells.rows, cells.starts, cells.lengths, cells.offsets, column.forward[1], len(column.terms),
-            codes.offsets, codes.values, asked.of_query[cells.queries], rows, lengths,
+            codes.offsets, codes.values, of_entry, rows, lengths,
         )  # fmt: skip
         return rows, cells.offsets[:-1], lengths
     mask = np.ones(len(cells), dtype=bool) if where is None else passing(where, cells, segment, sets)
@@ -118,6 +131,31 @@ def picked(
             mask[begin:end] &= alive[part]
     rows, lengths = cells.picked(mask)
     return rows, np.cumsum(lengths) - lengths, lengths
+
+
+def _by_code(
+    cells: Cells, column: TermColumn, codes: Ragged, of_entry: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Rows with a code of their entry's set, from spans put in the order of codes once for all entries that share one.
+
+    None where looking at every cell costs less.
+    """
+    change = (np.diff(cells.starts, prepend=-1) != 0) | (np.diff(cells.lengths, prepend=-1) != 0)
+    first, of_span = np.flatnonzero(change), np.cumsum(change) - 1
+    starts, lengths = cells.starts[first], cells.lengths[first]
+    n_codes, looked_up = len(column.terms), np.diff(codes.offsets)[of_entry].sum()
+    # A row is moved for the price of four looks, a code found for that of two.
+    if 4 * lengths.sum() + n_codes * len(first) + 2 * looked_up > len(cells):
+        return None
+    filters, by_code = compiled.filters(), np.empty(len(cells.rows), dtype=np.int32)
+    tables = np.zeros((len(first), n_codes + 2), dtype=np.int32)
+    filters.order_by_code(cells.rows, starts, lengths, column.forward[1], by_code, tables)
+    n_kept = np.empty(len(of_entry), dtype=np.int64)
+    filters.count_by_code(tables, of_span, codes.offsets, codes.values, of_entry, n_kept)
+    offsets = np.cumsum(n_kept) - n_kept
+    kept = np.empty(n_kept.sum(), dtype=np.int32)
+    filters.keep_by_code(by_code, starts, tables, of_span, codes.offsets, codes.values, of_entry, offsets, kept)
+    return kept, offsets, n_kept
 
 
 def _one_table(where: Clause | None, cells: Cells, segment: Segment) -> AnyOf | None:

@@ -18,6 +18,11 @@ def filters() -> ModuleType:
     return importlib.import_module("gpu_retrieval.filter_loops")
 
 
+def keys() -> ModuleType:
+    """Loops that find equal rows and keys; ImportError where Numba is missing."""
+    return importlib.import_module("gpu_retrieval.key_loops")
+
+
 def scoring() -> ModuleType:
     """Loops that score candidates; ImportError where Numba is missing."""
     return importlib.import_module("gpu_retrieval.score_loops")

@@ -94,6 +94,45 @@ def keep(
 
 
 @njit(parallel=True, nogil=True, cache=True)
+def order_by_code(rows, starts, lengths, codes, by_code, tables):
+    """Each span of rows by their one code, into the same span of `by_code`.
+
+    Code c's are those from `tables[span, c]` to `tables[span, c + 1]`; `tables` (spans, codes + 2) comes as zeros.
+    """
+    for s in prange(len(starts)):
+        start, table = starts[s], tables[s]
+        for i in range(start, start + lengths[s]):
+            table[codes[rows[i]] + 2] += 1
+        for c in range(2, len(table)):
+            table[c] += table[c - 1]
+        for i in range(start, start + lengths[s]):
+            code = codes[rows[i]] + 1
+            by_code[start + table[code]] = rows[i]
+            table[code] += 1
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def count_by_code(tables, of_span, set_offsets, values, of_entry, n_kept):
+    """How many rows of each entry's span have a code of the entry's set."""
+    for e in prange(len(of_span)):
+        table, n = tables[of_span[e]], 0
+        for v in range(set_offsets[of_entry[e]], set_offsets[of_entry[e] + 1]):
+            n += table[values[v] + 1] - table[values[v]]
+        n_kept[e] = n
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def keep_by_code(by_code, starts, tables, of_span, set_offsets, values, of_entry, offsets, kept):
+    """Those rows, code after code, into `kept[offsets[e]:]`."""
+    for e in prange(len(of_span)):
+        table, start, at = tables[of_span[e]], starts[of_span[e]], offsets[e]
+        for v in range(set_offsets[of_entry[e]], set_offsets[of_entry[e] + 1]):
+            for i in range(start + table[values[v]], start + table[values[v] + 1]):
+                kept[at] = by_code[i]
+                at += 1
+
+
+@njit(parallel=True, nogil=True, cache=True)
 def draw(postings, starts, ends, of_set, offsets, low, high, as_found, rows, counts):
     """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, each once, ascending or `as_found`; how many.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, NoneOf, OneOf, TermClause
-from gpu_retrieval.ragged import Ragged
+from gpu_retrieval.ragged import Ragged, numbered
 from gpu_retrieval.segments import DeviceSegment
 
 NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
@@ -137,7 +137,7 @@ class _Grouping:
         self.cell_ns = pair_ns(d)
         self.result_ns = RESULT_NS * k
         # Most significant, so that groups of one driver lie side by side.
-        self.group = by_query.astype(np.int64) - UNDRIVEN
+        self.group = numbered(by_query.astype(np.int64) - UNDRIVEN)[1]
         for number in np.unique(by_query[by_query != UNDRIVEN]):
             of_query = sets[id(self._terms(number).rows)].of_query
             self.group = _refined(self.group, np.where(by_query == number, of_query + 1, 0))
@@ -182,7 +182,9 @@ class _Grouping:
         )
 
     def _cost(self, group: np.ndarray, adopted: Sequence[int]) -> float:
-        _, first, sizes = np.unique(group, return_index=True, return_counts=True)
+        sizes, first = np.bincount(group), np.empty(group.max(initial=-1) + 1, dtype=np.int64)
+        # Of several places the last that is written stays: the first of the group.
+        first[group[::-1]] = np.arange(len(group))[::-1]
         drawn = self.n_drawn[first].astype(np.float64)
         share, keep_ns, check_ns = np.ones(len(first)), np.zeros(len(first)), np.zeros(len(first))
         for number, part in enumerate(self.parts):
@@ -264,11 +266,10 @@ def _share(part: TermClause, found: np.ndarray) -> float:
 
 
 def _refined(group: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Groups split by `by` (0 or more), in the order of both."""
+    """Groups, numbered from 0 without gaps, split by `by` (0 or more), in the order of both."""
     if len(group) == 0:
         return group
-    _, refined = np.unique(group * (int(by.max()) + 1) + by, return_inverse=True)
-    return refined.reshape(-1).astype(np.int64)
+    return numbered(group * (int(by.max()) + 1) + by)[1]
 
 
 def _rarest(clause: AllIn, asked: Ragged, segments: list[DeviceSegment]) -> Ragged:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpu_retrieval import compiled
 from gpu_retrieval.checks import check_array
 
 LONG_ROW = 8
+# Values or keys that NumPy sorts in less time than Numba takes to load.
+WORTH_HASHING = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +79,21 @@ class Ragged:
         rises[inner - 1] = True
         if rises.all():
             return self
-        keys = np.unique((self.row_numbers() << 32) | self.values)
+        keys = np.sort((self.row_numbers() << 32) | self.values)
+        keys = keys[np.diff(keys, prepend=-1) != 0]
         offsets = np.searchsorted(keys, np.arange(len(self) + 1, dtype=np.int64) << 32)
         return Ragged(offsets.astype(np.int64), (keys & 0xFFFFFFFF).astype(np.int32))
 
     def distinct(self) -> tuple[Ragged, np.ndarray]:
         """The different rows, as sets and in order of first appearance, and (rows,) int64: which each row is."""
+        # As they are written first: most rows that are the same are written alike, and need no sorting then.
+        written = _written_alike(self)
+        if written is not None and len(written[0]) < len(self):
+            sets, of_first = self.take(written[0]).distinct()
+            return sets, of_first[written[1]]
         sets = self.as_sets()
+        if (alike := _written_alike(sets)) is not None:
+            return sets.take(alike[0]) if len(alike[0]) < len(sets) else sets, alike[1]
         _, first, group = np.unique(_same(sets), return_index=True, return_inverse=True)
         by_appearance = np.argsort(first, kind="stable")
         place = np.empty(len(first), dtype=np.int64)
@@ -90,6 +101,35 @@ class Ragged:
         if len(first) == len(sets):
             return sets, np.arange(len(sets), dtype=np.int64)
         return sets.take(first[by_appearance]), place[group]
+
+
+def _written_alike(ragged: Ragged) -> tuple[np.ndarray, np.ndarray] | None:
+    """First of each of the rows that are written differently, and (rows,) int64: which of them each row is.
+
+    None where there are too few to hash, where Numba is missing, and where two rows have one hash.
+    """
+    if not compiled.AVAILABLE or len(ragged.values) < WORTH_HASHING:
+        return None
+    loops, n = compiled.keys(), len(ragged)
+    hashes, differs = np.empty(n, dtype=np.uint64), np.empty(n, dtype=bool)
+    firsts, numbers = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    loops.hash_rows(ragged.offsets, ragged.values, hashes)
+    firsts = firsts[: loops.number_keys(hashes, firsts, numbers)]
+    loops.rows_differ(ragged.offsets, ragged.values, firsts[numbers], differs)
+    return None if differs.any() else (firsts, numbers)
+
+
+def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each different key (int64) first appears, by ascending key, and (keys,) int64: which of them each is."""
+    if not compiled.AVAILABLE or len(keys) < WORTH_HASHING:
+        _, firsts, numbers = np.unique(keys, return_index=True, return_inverse=True)
+        return firsts, numbers.reshape(-1)
+    firsts, numbers = np.empty(len(keys), dtype=np.int64), np.empty(len(keys), dtype=np.int64)
+    firsts = firsts[: compiled.keys().number_keys(keys, firsts, numbers)]
+    order = np.argsort(keys[firsts])
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return firsts[order], place[numbers]
 
 
 def _same(sets: Ragged) -> np.ndarray:

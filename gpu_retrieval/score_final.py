@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd
-from gpu_retrieval.score_state import inline, inner
+from gpu_retrieval.score_state import LINE, inline, inner
+from gpu_retrieval.simd import LANES
 from gpu_retrieval.topk import NO_KEY
 
-# Words of a cache line.
-LINE = 16
 # Keys that are sorted by counting, for each, those below it.
 COUNTED = 320
+# Rows that are asked for before their turn.
+AHEAD = 8
 
 
 @inline
@@ -19,6 +20,16 @@ def _products64(query, at, vectors, start):
     """Two of the eight registers of products of 64 components, the 32 components apart that are added first."""
     near = simd.times(simd.load(query, at), simd.load_wide(vectors, start + at))
     return simd.plus(near, simd.times(simd.load(query, at + 32), simd.load_wide(vectors, start + at + 32)))
+
+
+@inline
+def _products128(query, at, vectors, start):
+    """The same of 128 components, of which those 64 apart are added first."""
+    near = simd.times(simd.load(query, at), simd.load_wide(vectors, start + at))
+    near = simd.plus(near, simd.times(simd.load(query, at + 64), simd.load_wide(vectors, start + at + 64)))
+    far = simd.times(simd.load(query, at + 32), simd.load_wide(vectors, start + at + 32))
+    far = simd.plus(far, simd.times(simd.load(query, at + 96), simd.load_wide(vectors, start + at + 96)))
+    return simd.plus(near, far)
 
 
 @inline
@@ -32,8 +43,11 @@ def final_score(query, vectors, left, row, prior, products):
         # The same additions without a way through memory.
         even = simd.plus(_products64(query, 0, vectors, start), _products64(query, 16, vectors, start))
         odd = simd.plus(_products64(query, 8, vectors, start), _products64(query, 24, vectors, start))
-        total = simd.plus(even, odd)
-        return np.float32(simd.fold(total) + prior) + np.float32(0)
+        return np.float32(simd.fold(simd.plus(even, odd)) + prior) + np.float32(0)
+    if left == 128:
+        even = simd.plus(_products128(query, 0, vectors, start), _products128(query, 16, vectors, start))
+        odd = simd.plus(_products128(query, 8, vectors, start), _products128(query, 24, vectors, start))
+        return np.float32(simd.fold(simd.plus(even, odd)) + prior) + np.float32(0)
     whole = left // 8 * 8
     for j in range(0, whole, 8):
         simd.store(products, j, simd.times(simd.load(query, j), simd.load_wide(vectors, start + j)))
@@ -68,15 +82,15 @@ def key_score(key, cell):
 
 
 @inner
-def _sort(keys, size):
-    """Shell's sort, in gaps of 3h + 1 (Knuth 5.2.1): Numba's own allocates."""
+def _sort(keys, start, stop):
+    """keys[start:stop] by Shell's sort, in gaps of 3h + 1 (Knuth 5.2.1): Numba's own allocates."""
     gap = 1
-    while 3 * gap < size:
+    while 3 * gap < stop - start:
         gap = 3 * gap + 1
     while gap > 0:
-        for i in range(gap, size):
+        for i in range(start + gap, stop):
             key, at = keys[i], i
-            while at >= gap and keys[at - gap] > key:
+            while at >= start + gap and keys[at - gap] > key:
                 keys[at] = keys[at - gap]
                 at -= gap
             keys[at] = key
@@ -84,13 +98,53 @@ def _sort(keys, size):
 
 
 @inner
-def _least(keys, size, best, kept):
-    """The `kept` least of `size` different keys into `best`, ascending; `keys` has a register's room beyond them."""
+def _least_of_many(s, size, best, kept):
+    """`_least` by as many buckets of scores as keys, each sorted by itself."""
+    keys, halves, ends = s.pool, s.halves, s.ends
+    low, high = np.uint32(halves[0]), np.uint32(halves[0])
+    for i in range(size):
+        low, high = min(low, np.uint32(halves[i])), max(high, np.uint32(halves[i]))
+    scale = np.float64(size - 1) / max(np.float64(high) - np.float64(low), 1.0)
+    ends[: size + 1] = 0
+    for i in range(size):
+        ends[np.int64((np.float64(np.uint32(halves[i])) - np.float64(low)) * scale) + 1] += 1
+    for i in range(size):
+        ends[i + 1] += ends[i]
+    # `ends` are the buckets' starts, and become their ends as they are filled.
+    for i in range(size):
+        bucket = np.int64((np.float64(np.uint32(halves[i])) - np.float64(low)) * scale)
+        s.spare[ends[bucket]] = keys[i]
+        ends[bucket] += 1
+    start = 0
+    for end in ends[:size]:
+        if start >= kept:
+            break
+        if end > start + 1:
+            _sort(s.spare, start, end)
+        start = end
+    for i in range(kept):
+        best[i] = s.spare[i]
+
+
+@inner
+def _least(s, size, best, kept):
+    """The `kept` least of the `size` different keys of the pool into `best`, ascending."""
     if size > COUNTED:
-        _sort(keys, size)
-        for i in range(kept):
-            best[i] = keys[i]
+        _least_of_many(s, size, best, kept)
         return
+    keys, halves, placed = s.pool, s.halves, 0
+    for i in range(size, size + LANES):
+        halves[i] = -1
+    for i in range(size):
+        half, before = simd.spread(halves[i]), 0
+        for j in range(0, size, LANES):
+            before += simd.count_bits(simd.below_unsigned(simd.load(halves, j), half))
+        placed += before
+        if before < kept:
+            best[before] = keys[i]
+    if placed == size * (size - 1) // 2:
+        return
+    # Equal scores were sent to one place.
     for i in range(size, size + 8):
         keys[i] = NO_KEY
     for i in range(size):
@@ -101,26 +155,34 @@ def _least(keys, size, best, kept):
             best[before] = keys[i]
 
 
+@inline
+def _ask_for(jobs, row, d):
+    for j in range(0, d, LINE):
+        simd.prefetch(jobs.vectors, row * d + j)
+    simd.prefetch(jobs.ranks, jobs.base + row)
+
+
 @inner
 def settle(jobs, query, best, n_best, held, s):
     """Scores `held` rows for good and merges them into the sorted keys of `best`; how many there are now."""
     d, k = len(query), len(best)
-    bits = s.bits.view(np.uint32)
+    bits, pool, halves = s.bits.view(np.uint32), s.pool, s.halves
     for j in range(d):
         s.wide[j] = query[j]
     for i in range(n_best):
-        s.pool[i] = best[i]
-    size, last = n_best, best[k - 1]
+        pool[i], halves[i] = best[i], np.int32(best[i] >> np.uint64(32))
+    size, last = n_best, best[k - 1] if n_best == k else NO_KEY
+    for i in range(min(AHEAD, len(held))):
+        _ask_for(jobs, np.int64(held[i]), d)
     for i in range(len(held)):
-        if i + 4 < len(held):
-            for j in range(0, d, LINE):
-                simd.prefetch(jobs.vectors, np.int64(held[i + 4]) * d + j)
+        if i + AHEAD < len(held):
+            _ask_for(jobs, np.int64(held[i + AHEAD]), d)
         row = np.int64(held[i])
         prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
         s.bits[0] = final_score(s.wide, jobs.vectors, d, row, prior, s.products)
         key = _key(bits[0], jobs.ranks[jobs.base + row])
-        s.pool[size] = key
+        pool[size], halves[size] = key, np.int32(key >> np.uint64(32))
         size += key < last
     kept = min(size, k)
-    _least(s.pool, size, best, kept)
+    _least(s, size, best, kept)
     return kept

@@ -11,6 +11,8 @@ from gpu_retrieval.simd import LANES
 
 # Rows whose codes are brought in together.
 BLOCK = 64
+# Words of a cache line.
+LINE = 16
 # Loops that allocate nothing: without reference counts, of which a call with some dozen arrays has as many.
 _INNER: dict[str, Any] = {"nogil": True, "_nrt": False}
 inner: Any = njit(**_INNER)
@@ -62,7 +64,10 @@ class Best(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a thread needs. `held` rows of each query wait with a lower and an upper bound of their score."""
+    """What a thread needs. `held` rows of each query wait with a lower and an upper bound of their score.
+
+    `uppers` and `lowers` are such bounds of a stretch's rows, for sixteen queries; `found` lists rows of it.
+    """
 
     codes: np.ndarray
     units: np.ndarray
@@ -77,7 +82,8 @@ class Scratch(NamedTuple):
     counts: np.ndarray
     sums: np.ndarray
     found: np.ndarray
-    bounds: np.ndarray
+    uppers: np.ndarray
+    lowers: np.ndarray
     held: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
@@ -85,6 +91,9 @@ class Scratch(NamedTuple):
     wide: np.ndarray
     products: np.ndarray
     pool: np.ndarray
+    halves: np.ndarray
+    spare: np.ndarray
+    ends: np.ndarray
     bits: np.ndarray
 
 
@@ -93,14 +102,14 @@ def held_rows(k: int) -> int:
     return (k + max(k // 2, 256) + LANES - 1) // LANES * LANES
 
 
-def scratch_bytes(n_queries: int, d: int, k: int, n_ranges: int) -> int:
-    """Bytes that a thread takes for pieces of so many queries."""
-    alone = (d + 3) * 16 + BLOCK * (8 * LANES + 8) + 8 * (k + held_rows(k)) + 4096
+def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_ranges: int) -> int:
+    """Bytes that a thread takes for pieces of so many queries, seeded from stretches of so many rows."""
+    alone = (d + 3) * 16 + BLOCK * 4 * LANES + stretch * (8 * LANES + 8) + 24 * (k + held_rows(k)) + 4096
     return alone + n_queries * (12 * held_rows(k) + d + 8 * n_ranges + 64)
 
 
 @njit(nogil=True)
-def make_scratch(n_queries, d, k, cap, n_ranges):
+def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
     words = (d + 3) // 4
     lanes = (n_queries + LANES - 1) // LANES * LANES
     return Scratch(
@@ -116,8 +125,9 @@ def make_scratch(n_queries, d, k, cap, n_ranges):
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(lanes, np.int32),
         np.zeros(BLOCK * LANES, np.int32),
-        np.zeros(BLOCK, np.uint64),
-        np.zeros(BLOCK * LANES, np.float32),
+        np.zeros(stretch, np.uint64),
+        np.zeros(stretch * LANES, np.float32),
+        np.zeros(stretch * LANES, np.float32),
         np.zeros(n_queries * cap, np.int32),
         np.zeros(n_queries * cap, np.float32),
         np.zeros(n_queries * cap, np.float32),
@@ -125,5 +135,8 @@ def make_scratch(n_queries, d, k, cap, n_ranges):
         np.zeros(d + 8, np.float64),
         np.zeros(d + 8, np.float64),
         np.zeros(k + cap + 8, np.uint64),
+        np.zeros(k + cap + LANES, np.int32),
+        np.zeros(k + cap, np.uint64),
+        np.zeros(k + cap + 1, np.int32),
         np.zeros(1, np.float32),
     )

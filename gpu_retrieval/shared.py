@@ -31,10 +31,11 @@ def scan(task: SearchTask) -> Hits:
 
 
 def _search(task: SearchTask, groups: Groups) -> Hits:
-    hits = Hits.none(len(task.queries), task.k)
     if task.n_alive == 0 or len(task.queries) == 0:
-        return hits
+        return Hits.none(len(task.queries), task.k)
     by_loops = can_loop(task)
+    # The loops write every row of theirs, which are all.
+    hits = Hits.unwritten(len(task.queries), task.k) if by_loops else Hits.none(len(task.queries), task.k)
     n_scanned = 0 if by_loops else groups.n_undriven
     if n_scanned:
         rest = groups.order[:n_scanned]

@@ -41,6 +41,12 @@ class Hits:
         scores = np.full((n_queries, k), -np.inf, dtype=np.float32)
         return cls(ids, scores, np.zeros(n_queries, dtype=np.int64))
 
+    @classmethod
+    def unwritten(cls, n_queries: int, k: int) -> Hits:
+        """Rows for someone else to write, whole."""
+        ids, scores = np.empty((n_queries, k), dtype=np.int64), np.empty((n_queries, k), dtype=np.float32)
+        return cls(ids, scores, np.empty(n_queries, dtype=np.int64))
+
 
 def score_keys(xp: Any, bits: Array, id_ranks: Array) -> Array:
     """uint64 keys from the bits of float32 scores (no NaN, no -0.0) and uint32 id ranks."""

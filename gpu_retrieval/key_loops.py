@@ -1,0 +1,62 @@
+"""Equal rows and equal keys found by hashing, in loops compiled by Numba.
+
+Each has the plain NumPy way beside it where it is called.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(nogil=True, cache=True)
+def _mixed(word):
+    """The finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): every bit depends on every other."""
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def hash_rows(offsets, values, hashes):
+    """A hash of each row's values, in their order."""
+    for row in prange(len(hashes)):
+        total = np.uint64(offsets[row + 1] - offsets[row])
+        # The sum of products with odd numbers of their own, which has no chain of dependent steps.
+        factor = np.uint64(0x9E3779B97F4A7C15)
+        for i in range(offsets[row], offsets[row + 1]):
+            total += (np.uint64(values[i]) + np.uint64(1)) * factor
+            factor += np.uint64(0xD1342543DE82EF96)
+        hashes[row] = _mixed(total)
+
+
+@njit(nogil=True, cache=True)
+def number_keys(keys, firsts, numbers):
+    """Equal keys by one number, in order of first appearance; where each first appears; how many there are."""
+    bits = 1
+    while (1 << bits) < 2 * len(keys):
+        bits += 1
+    table = np.full(1 << bits, -1, dtype=np.int64)
+    last, n = np.uint64((1 << bits) - 1), 0
+    for i in range(len(keys)):
+        at = _mixed(np.uint64(keys[i])) & last
+        while table[at] >= 0 and keys[firsts[table[at]]] != keys[i]:
+            at = (at + np.uint64(1)) & last
+        if table[at] < 0:
+            table[at], firsts[n] = n, i
+            n += 1
+        numbers[i] = table[at]
+    return n
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def rows_differ(offsets, values, others, differs):
+    """Which rows are not the same as another row of their own."""
+    for row in prange(len(others)):
+        start, other = offsets[row], offsets[others[row]]
+        n = offsets[row + 1] - start
+        different = offsets[others[row] + 1] - other != n
+        if not different:
+            for i in range(n):
+                different |= values[start + i] != values[other + i]
+        differs[row] = different

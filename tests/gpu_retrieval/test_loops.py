@@ -1,0 +1,112 @@
+"""The compiled loops beside the plain ways that they stand in for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, cells, compiled, ragged
+from gpu_retrieval.ragged import numbered
+from tests.gpu_retrieval.oracle import Ask, assert_hits
+
+pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="Numba is not installed: there are no loops to test")
+
+
+@pytest.mark.parametrize("longest", [0, 1, 6, 30])
+def test_rows_found_by_hashing_are_those_found_by_sorting(monkeypatch, longest):
+    """Written in any order and with repeats; rows of many values and of none."""
+    rng = np.random.default_rng(longest)
+    kinds = [rng.integers(0, 9, rng.integers(0, longest + 1)) for _ in range(40)]
+    rows = Ragged.from_lists([rng.permutation(kinds[i]) for i in rng.integers(0, 40, 500)])
+    plain, of_plain = rows.distinct()
+    monkeypatch.setattr(ragged, "WORTH_HASHING", 0)
+    hashed, of_hashed = rows.distinct()
+    np.testing.assert_array_equal(of_hashed, of_plain)
+    np.testing.assert_array_equal(hashed.offsets, plain.offsets)
+    np.testing.assert_array_equal(hashed.values, plain.values)
+
+
+def test_rows_with_one_hash_are_told_apart(monkeypatch):
+    loops = compiled.keys()
+    monkeypatch.setattr(ragged, "WORTH_HASHING", 0)
+    monkeypatch.setattr(loops, "hash_rows", lambda offsets, values, hashes: hashes.fill(7))
+    sets, of_row = Ragged.from_lists([[1, 2], [3], [2, 1], []]).distinct()
+    assert of_row.tolist() == [0, 1, 0, 2]
+    assert [sets.row(i).tolist() for i in range(3)] == [[1, 2], [3], []]
+
+
+def test_keys_are_numbered_in_their_order(monkeypatch):
+    keys = np.random.default_rng(0).integers(0, 50, 300) * 2**40
+    firsts, numbers = numbered(keys)
+    monkeypatch.setattr(ragged, "WORTH_HASHING", 0)
+    for plain, hashed in zip((firsts, numbers), numbered(keys), strict=True):
+        np.testing.assert_array_equal(plain, hashed)
+
+
+def test_rows_kept_by_code_are_those_kept_by_looking_at_each(monkeypatch):
+    """Groups drawn from the same postings, which are put in the order of the other field once for all of them."""
+    rng = np.random.default_rng(1)
+    n, n_queries = 20_000, 600
+    terms = {name: Ragged.from_lists(rng.integers(0, 30, (n, 1))) for name in ("region", "title")}
+    index = TermKnnIndex.build(np.arange(n), rng.standard_normal((n, 8), np.float32), terms, device="cpu")
+    regions, titles = [[0, 1], [5], [7, 29]], [rng.choice(31, 3, replace=False) for _ in range(20)]
+    where = AllOf(
+        AnyOf("region", Ragged.from_lists([regions[i % 3] for i in range(n_queries)])),
+        AnyOf("title", Ragged.from_lists([titles[i % 20] for i in range(n_queries)])),
+    )
+    ask, taken = Ask(rng.standard_normal((n_queries, 8), np.float32), 20, where), []
+    real = cells._by_code
+    monkeypatch.setattr(cells, "_by_code", lambda *args: taken.append(real(*args)) or taken[-1])
+    by_code = ask.search(index, plan="shared")
+    assert any(kept is not None for kept in taken)
+    monkeypatch.setattr(cells, "_by_code", lambda *args: None)
+    plain = ask.search(index, plan="shared")
+    assert_hits(by_code, (plain.ids, plain.scores, plain.n_matches))
+
+
+@pytest.mark.parametrize("k", [30, 700, 2_500])
+@pytest.mark.parametrize("levels", [1, 7, 100_000])
+def test_many_equal_scores_by_counting_and_by_buckets(k, levels):
+    """One score for all, a few, and nearly all different; a salary that a fifth of the jobs have."""
+    rng = np.random.default_rng(levels)
+    n, n_queries = 5_000, 40
+    vectors = np.stack([rng.integers(0, levels, n), np.ones(n)], axis=1).astype(np.float32)
+    pay = rng.random(n)
+    terms = {"t": Ragged.from_lists([[i % 2] for i in range(n)])}
+    ids = rng.permutation(n)
+    index = TermKnnIndex.build(ids, vectors, terms, {"pay": pay}, device="cpu")
+    floor = np.where(np.arange(n_queries) % 2, 0.8, 0.0)
+    where = AllOf(AnyOf("t", Ragged.from_lists([[0, 1]] * n_queries)), Between("pay", floor, None))
+    queries = np.stack([rng.choice([-1, 1, 3], n_queries), np.ones(n_queries)], axis=1).astype(np.float32)
+    hits = Ask(queries, k, where).search(index, plan="shared")
+    for i in range(n_queries):
+        own = np.flatnonzero(pay >= floor[i])
+        scores = (vectors[own].astype(np.float64) @ queries[i].astype(np.float64)).astype(np.float32)
+        best = own[np.lexsort((ids[own], -scores))][:k]
+        np.testing.assert_array_equal(hits.ids[i][: len(best)], ids[best])
+        assert (hits.ids[i][len(best) :] == -1).all() and hits.n_matches[i] == len(own)
+
+
+@pytest.mark.parametrize("memory_budget", [1 << 20, 1 << 30])
+@pytest.mark.parametrize(("d", "k"), [(64, 10), (64, 400), (128, 30)])
+@pytest.mark.parametrize("asked", ["range", "mask", "prior", "ties"])
+def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
+    """Rows in the lanes: the candidates of each query are its own, more than are taken in between two prunings."""
+    rng = np.random.default_rng(d + k)
+    n, n_queries = 12_000, 9
+    tags = rng.integers(0, 20, (n, 1))
+    vectors = rng.standard_normal((n, d), np.float32)
+    if asked == "ties":
+        vectors = vectors[rng.integers(0, 5, n)]
+    terms, numbers = {"tag": Ragged.from_lists(tags)}, {"pay": rng.random(n), "level": rng.random(n)}
+    index = TermKnnIndex.build(rng.permutation(n), vectors, terms, numbers, device="cpu")
+    clauses = [AnyOf("tag", Ragged.from_lists([range(i + 1) for i in range(n_queries)]))]
+    if asked == "range":
+        clauses += [Between("pay", rng.random(n_queries) / 2, None), Between("level", None, rng.random(n_queries))]
+    exclude = [rng.choice(n, 500).tolist() for _ in range(n_queries)] if asked == "mask" else None
+    prior = rng.standard_normal(n, np.float32) if asked == "prior" else None
+    ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(*clauses), exclude, prior)
+    hits = ask.search(index, plan="shared", memory_budget=memory_budget)
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    plain = ask.search(index, plan="scan")
+    assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
