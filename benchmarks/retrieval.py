@@ -2,10 +2,10 @@
 
 `make bench-retrieval SIZE=small` (1M jobs × 64 and × 128, k = 100 and 1,000) or `SIZE=full` (also 5M jobs);
 `smoke` only shows that the script runs. `--part` runs one part: `64` and `128` are the comparisons at so many
-components, `graphs`, `costs` and `memory` the others. `--clock cpu` is for a machine that others use too. Prints a
-table a workload and, last, one line of JSON. Every engine answers the same queries with the same filters, ours all
-of them and the others the first of them; every answer is checked against a float64 oracle on a sample, and a wrong
-one of an exact engine stops the run.
+components, `graphs`, `costs` and `memory` the others. For a machine that others use too there are `--clock cpu` and
+`--size busy`, a little of `small`. Prints a table a workload and, last, one line of JSON. Every engine answers the
+same queries with the same filters, ours all of them and the others the first of them; every answer is checked
+against a float64 oracle on a sample, and a wrong one of an exact engine stops the run.
 """
 
 from __future__ import annotations
@@ -46,20 +46,26 @@ class Size:
     n_graph_jobs: int
     n_graph_queries: int
     n_cost_jobs: int
+    n_memory_jobs: int
 
 
 SIZES = {
     "smoke": Size(
         jobs=(20_000,), n_low={100: 2_000, 1_000: 500}, n_high=300, n_faiss_low=100, n_faiss_high=100,
-        n_engine=3, n_graph_jobs=5_000, n_graph_queries=20, n_cost_jobs=40_000,
+        n_engine=3, n_graph_jobs=5_000, n_graph_queries=20, n_cost_jobs=40_000, n_memory_jobs=20_000,
+    ),
+    "busy": Size(
+        jobs=(1_000_000,), n_low={100: 100_000, 1_000: 10_000}, n_high=200, n_faiss_low=100, n_faiss_high=20,
+        n_engine=0, n_graph_jobs=100_000, n_graph_queries=20, n_cost_jobs=400_000, n_memory_jobs=250_000,
     ),
     "small": Size(
         jobs=(1_000_000,), n_low={100: 100_000, 1_000: 20_000}, n_high=1_000, n_faiss_low=1_000, n_faiss_high=200,
-        n_engine=20, n_graph_jobs=100_000, n_graph_queries=30, n_cost_jobs=1_000_000,
+        n_engine=20, n_graph_jobs=100_000, n_graph_queries=30, n_cost_jobs=1_000_000, n_memory_jobs=1_000_000,
     ),
     "full": Size(
         jobs=(1_000_000, 5_000_000), n_low={100: 100_000, 1_000: 20_000}, n_high=1_000, n_faiss_low=1_000,
         n_faiss_high=200, n_engine=20, n_graph_jobs=100_000, n_graph_queries=100, n_cost_jobs=4_000_000,
+        n_memory_jobs=1_000_000,
     ),
 }  # fmt: skip
 
@@ -74,7 +80,7 @@ def main(size: Size, chosen: list[str]) -> None:
     if "costs" in chosen:
         result |= costs(size.n_cost_jobs)
     if "memory" in chosen:
-        result["memory"] = memory(size.jobs[0])
+        result["memory"] = memory(size.n_memory_jobs)
     seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"\npeak resident set {peak:.2f} GiB, {seconds:,.0f} s in all")
     print(json.dumps(result))
@@ -86,7 +92,7 @@ def compare(n: int, d: int, size: Size) -> list[dict[str, Any]]:
     index = market.index()
     print(f"\n{n:,} jobs × {d}, market {market.digest}", flush=True)
     rivals: list[tuple[Any, int, int]] = [(Faiss(market), size.n_faiss_low, size.n_faiss_high)]
-    if d == 64 and n == size.jobs[0]:
+    if size.n_engine and d == 64 and n == size.jobs[0]:
         rivals += [(engine(market), size.n_engine, size.n_engine // 2) for engine in (DuckDB, LanceDB, Tantivy)]
     for workload in WORKLOADS:
         is_low = workload in LOW_PASS
@@ -105,19 +111,21 @@ def compare(n: int, d: int, size: Size) -> list[dict[str, Any]]:
 
 
 def graph_engines(size: Size) -> list[dict[str, Any]]:
-    """Graphs build for minutes at a million: they run on fewer jobs, beside ours on the same."""
+    """Graphs build for minutes at a million: they run on fewer jobs, beside the databases and ours on the same."""
     market, lines = make_market(size.n_graph_jobs, 64, SEED), []
-    index, graphs = market.index(), []
-    for kind in (Hnswlib, Usearch):
-        start = time.perf_counter()
-        graphs.append(kind(market))
-        print(f"\n{size.n_graph_jobs:,} jobs × 64 for {kind.name}, built in {time.perf_counter() - start:.1f} s")
+    index, engines = market.index(), []
+    for kind in (Hnswlib, Usearch, DuckDB, LanceDB, Tantivy):
+        start = clock.now()
+        engines.append(kind(market))
+        print(f"{size.n_graph_jobs:,} jobs × 64 for {kind.name}, built in {clock.now() - start:.1f} s", flush=True)
     for workload in (*LOW_PASS, "100%"):
-        k, no_filter = 100, workload == "100%"
+        k, no_filter = KS[0], workload == "100%"
         asked = ask(market, workload, size.n_high if no_filter else size.n_low[k] // 5, SEED + 2)
         ours = measure_ours(index, market, asked, k)
-        for rival in graphs if no_filter else graphs[:1]:
-            sample = asked if no_filter else asked.take(np.arange(size.n_graph_queries))
+        for rival in engines:
+            if isinstance(rival, Tantivy if no_filter else Usearch):
+                continue
+            sample = asked if no_filter and not rival.exact else asked.take(np.arange(size.n_graph_queries))
             found = measure_rival(rival, market, sample, k, ours["queries_per_s"])
             lines.append({"workload": workload, "engine": rival.name, "ours": ours["queries_per_s"], **found})
     return lines

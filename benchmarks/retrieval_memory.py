@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.market import ask, make_market
 from benchmarks.retrieval_measure import SEED
 
-BUDGETS_MB, K, QUERIES = (16, 64, 256, 2_048), 100, 50_000
+BUDGETS_MB, K, QUERIES = (16, 256, 2_048), 100, 20_000
 MODULE = "benchmarks.retrieval_memory"
 
 
