@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from gpu_retrieval import AllOf, AnyOf, NoneOf, Ragged, TermKnnIndex
+from jobs.channels.batches import lists_of
 from jobs.channels.blend import first_shared
 from jobs.channels.inventory import NODE_FIELD, PROMOTED_FIELD, Inventory, open_inventory
-from jobs.channels.search import lists_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

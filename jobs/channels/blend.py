@@ -15,8 +15,8 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from gpu_retrieval import Ragged
+from jobs.channels.batches import Batch, lists_of, read_batch
 from jobs.channels.inventory import NODE_FIELD, Inventory, open_inventory, spans
-from jobs.channels.search import Batch, lists_of, read_batch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

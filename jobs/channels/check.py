@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpu_retrieval import Ragged
+from jobs.channels.batches import Batch, read_batch
 from jobs.channels.inventory import NODE_FIELD, Inventory, Shard, open_inventory
 from jobs.channels.neighbors import Neighbors, Weighed, open_neighbors
 from jobs.channels.search import (
     CHANNELS,
     NEIGHBORS,
     ORGANIC,
-    Batch,
     SearchPlan,
     asks,
     prior_of,
     query_vectors,
-    read_batch,
     search_channel,
 )
 

@@ -11,6 +11,7 @@ import pytest
 
 from gpu_retrieval import Ragged
 from jobs.artifacts import written_folder
+from jobs.channels.batches import read_batch
 from jobs.channels.check import channel_recall
 from jobs.channels.inventory import Inventory
 from jobs.channels.neighbors import (
@@ -22,7 +23,7 @@ from jobs.channels.neighbors import (
     merged,
     shard_neighbors,
 )
-from jobs.channels.search import NEIGHBORS, ORGANIC, PROMOTED, read_batch, search_batches
+from jobs.channels.search import NEIGHBORS, ORGANIC, PROMOTED, search_batches
 from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS
 from tests.jobs.channels.test_search import QUERIES, QUERY, jobs, plan, query
 

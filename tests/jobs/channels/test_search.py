@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs.channels.batches import read_batch
 from jobs.channels.check import channel_recall
 from jobs.channels.inventory import Inventory, terms_by_field
-from jobs.channels.search import CHANNELS, ORGANIC, PROMOTED, SearchPlan, read_batch, search_batches
+from jobs.channels.search import CHANNELS, ORGANIC, PROMOTED, SearchPlan, search_batches
 from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS
 
 QUERY = pa.schema(

@@ -103,7 +103,9 @@ def test_a_refused_job_counts_its_weight_also_where_it_is_of_the_chain_but_not_a
     chains = Chains(
         np.array([20, 21, 22]), np.zeros(3, np.int64), np.array([0, 3]), np.array([21, 30]), np.array([0, 2])
     )
-    options = SkipGram(negatives=200, refused_share=1.0, refused_weight=2.5, pairs_a_step=3, seed=SEED)
+    options = SkipGram(
+        negatives=200, refused_share=1.0, refused_weight=2.5, contexts="before", pairs_a_step=3, seed=SEED
+    )
     [step] = Steps(corpus, options).of(chains)
     jobs = step.jobs[step.position]
     pairs = zip(jobs[:3].tolist(), jobs[3:6].tolist(), jobs[6:].reshape(3, -1), step.counts, strict=True)
