@@ -33,7 +33,11 @@ with shortlist_dag("candidates_daily", "0 0 * * *", DAY, priority=10, doc=DOC) a
     chain(
         open_run(),
         stages("take_in", ["ingest", "standardize_entities", "sessionize_chains"], timedelta(hours=6)),
-        stages("retrieve", ["build_index", "retrieve_candidates", "blend_candidates"], timedelta(hours=8)),
-        stage("publish", timedelta(hours=1), outlets=[CANDIDATES]),
+        stages(
+            "retrieve_and_publish",
+            ["build_index", "retrieve_candidates", "blend_candidates", "publish"],
+            timedelta(hours=9),
+            outlets=[CANDIDATES],
+        ),
         stage("render_report", timedelta(minutes=30)),
     )

@@ -123,13 +123,13 @@ def stage(job: str, timeout: timedelta, more: Sequence[str] = (), outlets: Seque
     return spark_job(job, [*STAGE_ARGUMENTS, *more], timeout, outlets)
 
 
-def stages(task_id: str, jobs: Sequence[str], timeout: timedelta) -> SparkJob:
+def stages(task_id: str, jobs: Sequence[str], timeout: timedelta, outlets: Sequence[Any] = ()) -> SparkJob:
     """Return one task for several stages in a row, in one Spark session.
 
     Starting Spark takes a small board longer than the stages do. Where each takes hours, give each a task of its
     own, `stage(job, timeout)`: they are the same stages, and an attempt may change from one to the other.
     """
-    return spark_job("run_stages", [*STAGE_ARGUMENTS, "--stages", ",".join(jobs)], timeout, task_id=task_id)
+    return spark_job("run_stages", [*STAGE_ARGUMENTS, "--stages", ",".join(jobs)], timeout, outlets, task_id)
 
 
 def open_run() -> SparkJob:

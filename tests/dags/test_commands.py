@@ -68,7 +68,7 @@ def check_golden(path: Path, text: str) -> None:
 
 def test_a_manual_run_takes_its_parameters(bag, machine):
     given = {"start": "2026-01-07", "end": "2026-01-08", "lake": "/data/lake"}
-    line = command(rendered(bag.dags["candidates_daily"], "publish", "manual", **given))
+    line = command(rendered(bag.dags["candidates_daily"], "take_in", "manual", **given))
     assert "--lake /data/lake --dag candidates_daily --start 2026-01-07T00:00:00Z --end 2026-01-08T00:00:00Z" in line
 
 

@@ -19,9 +19,8 @@ AFTER = {
     "candidates_daily": {
         "open_run": [],
         "take_in": ["open_run"],
-        "retrieve": ["take_in"],
-        "publish": ["retrieve"],
-        "render_report": ["publish"],
+        "retrieve_and_publish": ["take_in"],
+        "render_report": ["retrieve_and_publish"],
     },
     "training_weekly": {
         "open_run": [],
@@ -82,7 +81,7 @@ def test_the_schedule_gives_intervals_that_the_tasks_accept(bag, dag_id, grain):
 def test_publishing_candidates_tells_downstream_dags(bag):
     dag = bag.dags["candidates_daily"]
     outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
-    assert outlets == {"publish": ["shortlist_candidates"]}
+    assert outlets == {"retrieve_and_publish": ["shortlist_candidates"]}
 
 
 @pytest.mark.parametrize("dag_id", AFTER)
