@@ -9,7 +9,7 @@ of the contract.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,11 @@ class Hits:
         ids = np.full((n_queries, k), -1, dtype=np.int64)
         scores = np.full((n_queries, k), -np.inf, dtype=np.float32)
         return cls(ids, scores, np.zeros(n_queries, dtype=np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Hits]) -> Hits:
+        """The rows of one after those of another; each has the same k."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     @classmethod
     def unwritten(cls, n_queries: int, k: int) -> Hits:

@@ -16,8 +16,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.errors import LakeError
+
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 MANIFEST = "files.json"
 
@@ -72,9 +76,7 @@ def local_folder(uri: str, cache: str | None = None) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.exists():
             scratch = Path(tempfile.mkdtemp(prefix=".copying-", dir=home))
-            _download(uri, scratch)
-            _check(scratch, uri)
-            os.rename(scratch, copy)
+            os.rename(fresh_copy(uri, scratch), copy)
     return copy
 
 
@@ -92,6 +94,22 @@ def local_path(uri: str) -> Path | None:
     if uri.startswith("file:"):
         return Path("/" + uri.removeprefix("file:").lstrip("/"))
     return None if "://" in uri else Path(uri)
+
+
+def opened_store(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI, and the place in it."""
+    from pyarrow import fs
+
+    local = local_path(uri)
+    return fs.FileSystem.from_uri(uri) if local is None else (fs.LocalFileSystem(), str(local))
+
+
+def is_written(uri: str) -> bool:
+    """Whether a folder was written there, to its end."""
+    from pyarrow import fs
+
+    store, folder = opened_store(uri)
+    return bool(store.get_file_info(f"{folder}/{MANIFEST}").type == fs.FileType.File)
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from jobs.chains.refusals import DISMISS
 from jobs.chains.sessionize import APPLY_ACTIONS, CHAIN_ACTIONS, CLICK_ACTIONS
 from jobs.channels.blend import blend
 from jobs.channels.jobs_open import is_open, latest_versions
@@ -32,7 +33,7 @@ from jobs.evaluation.truth import true_vectors
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
 from jobs.runs import Run
-from jobs.serving import DISMISS, blend_plan, keeps_neighbors, known, known_actions, run_queries, search_plan
+from jobs.serving import blend_plan, keeps_neighbors, known, known_actions, run_queries, search_plan
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
 from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS

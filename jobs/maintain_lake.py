@@ -10,9 +10,10 @@ always stay. Replaced files go `keep_days` days after they were replaced.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from jobs.artifacts import opened_store
 from jobs.errors import StageError
 from jobs.intervals import Interval, parse_instant
 from jobs.lake import ARTIFACTS, Lake
@@ -50,11 +51,11 @@ def drop_expired(lake: Lake, end: datetime, keep_runs: int, *, dry_run: bool) ->
     spent, unused = expired(runs, collected(model_events(lake)), keep_runs)
     for table in RETAINED:
         if lake.exists(table):
-            drop_runs(lake, table, spent, dry_run)
+            drop_slices(lake, table, ("run_id",), spent, dry_run)
     dates = spent_dates(runs, spent)
     for table in OF_A_DATE:
         if lake.exists(table):
-            drop_dates(lake, table, dates, dry_run)
+            drop_slices(lake, table, table.partition, dates, dry_run)
     drop_artifacts(lake, unused, dry_run)
 
 
@@ -124,30 +125,21 @@ def opened_with(runs: Rows) -> set[str]:
     return {version for run in runs for version in (run["models"] or {}).values()} - {NO_MODEL}
 
 
-def drop_runs(lake: Lake, table: Table, spent: set[str], dry_run: bool) -> None:
-    """Delete the runs' slices, one commit each."""
-    present = {row["run_id"] for row in lake.read(table).select("run_id").distinct().collect()}
-    for run_id in sorted(present & spent):
-        say(f"  {table.name}: {'would drop' if dry_run else 'drops'} {run_id}")
-        if not dry_run:
-            lake.replace(table, {"run_id": run_id}, lake.spark.createDataFrame([], spark_schema(table)))
-
-
-def drop_dates(lake: Lake, table: Table, dates: set[date], dry_run: bool) -> None:
-    """Delete every model version's slices of the dates, one commit each."""
-    present = lake.read(table).select("model_version", "date").distinct().collect()
-    for version, day in sorted((row["model_version"], row["date"]) for row in present if row["date"] in dates):
-        say(f"  {table.name}: {'would drop' if dry_run else 'drops'} {day} of {version}")
+def drop_slices(lake: Lake, table: Table, by: tuple[str, ...], spent: Collection[Any], dry_run: bool) -> None:
+    """Delete the slices by those columns of which the last is among `spent`, one commit each."""
+    present = {tuple(row) for row in lake.read(table).select(*by).distinct().collect()}
+    for values in sorted(values for values in present if values[-1] in spent):
+        say(f"  {table.name}: {'would drop' if dry_run else 'drops'} {' '.join(map(str, values))}")
         if not dry_run:
             empty = lake.spark.createDataFrame([], spark_schema(table))
-            lake.replace(table, {"model_version": version, "date": day}, empty)
+            lake.replace(table, dict(zip(by, values, strict=True)), empty)
 
 
 def drop_artifacts(lake: Lake, unused: set[str], dry_run: bool) -> None:
     """Delete the runs' folders of files; folders of unknown names are nobody's to delete."""
     from pyarrow import fs
 
-    store, root = fs.FileSystem.from_uri(lake.root) if "://" in lake.root else (fs.LocalFileSystem(), lake.root)
+    store, root = opened_store(lake.root)
     folders = store.get_file_info(fs.FileSelector(f"{root}/{ARTIFACTS}", allow_not_found=True))
     for folder in sorted(folders, key=lambda info: info.base_name):
         if folder.type == fs.FileType.Directory and folder.base_name in unused:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from jobs.chains.refusals import DISMISS
 from jobs.chains.sessionize import Cut, people_actions
 from jobs.channels.audiences import AudiencePlan
 from jobs.channels.blend import BlendPlan
@@ -29,9 +30,6 @@ from schemas import EVENTS, JOB_NODES, JOB_TERMS, JOBS, SEEKER_NODES, SEEKER_TER
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-# What takes a job from a seeker's candidates without being an interest.
-DISMISS = "dismiss"
 
 
 def searched_times(run: Run) -> tuple[datetime, datetime]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+# What takes a job from a seeker's candidates without being an interest.
+DISMISS = "dismiss"
+
 # The seeker's own no, and the employer's.
-REFUSALS = ("dismiss", "reject")
+REFUSALS = (DISMISS, "reject")
 
 # A chain teaches no more by refusing more.
 MOST_REFUSED = 100

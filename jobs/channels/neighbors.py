@@ -102,7 +102,7 @@ def nearest(ids: np.ndarray, country: Ragged, inventory: Inventory, plan: Neighb
             for shard in inventory.shards
         ]
         parts.append(merge_hits(found, n))
-    return Hits(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "scores", "n_matches")))
+    return Hits.joined(parts)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def merged(
     for first in range(0, len(chains.jobs), at_once):
         rows = np.arange(first, min(first + at_once, len(chains.jobs)))
         parts.append(_merged(chains.take(rows), neighbors, passes, prior, k, first))
-    return Hits(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "scores", "n_matches")))
+    return Hits.joined(parts)
 
 
 def _merged(

@@ -19,7 +19,7 @@ from pyarrow import fs
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.artifacts import local_path
+from jobs.artifacts import opened_store
 from jobs.chains.sessionize import CHAIN_ACTIONS
 from jobs.embeddings.features import JobRows, feature_keys, feature_weights
 from jobs.embeddings.pairs import Chains
@@ -218,7 +218,7 @@ def _refused(batch: pa.RecordBatch, job_ids: NDArray[np.int64]) -> tuple[NDArray
 
 
 def _batches(uri: str, rows: int) -> Iterator[pa.RecordBatch]:
-    store, folder = _opened(uri)
+    store, folder = opened_store(uri)
     files = store.get_file_info(fs.FileSelector(folder))
     # Spark numbers its files by partition.
     for path in sorted(file.path for file in files if file.path.endswith(".parquet")):
@@ -227,10 +227,5 @@ def _batches(uri: str, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def remove_corpus(uri: str) -> None:
-    store, folder = _opened(uri)
+    store, folder = opened_store(uri)
     store.delete_dir(folder)
-
-
-def _opened(uri: str) -> tuple[fs.FileSystem, str]:
-    local = local_path(uri)
-    return fs.FileSystem.from_uri(uri) if local is None else (fs.LocalFileSystem(), str(local))

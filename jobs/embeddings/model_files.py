@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from jobs.artifacts import local_folder, local_path
+from jobs.artifacts import local_folder, opened_store
 from jobs.embeddings.corpus import positions
 from jobs.embeddings.features import JobRows
 from jobs.errors import LakeError
@@ -124,8 +124,7 @@ def _fingerprint(folder: Path, manifest: dict[str, Any]) -> str:
 
 def has_model(uri: str) -> bool:
     """Whether a model was written there; a board without chains has none."""
-    local = local_path(uri)
-    store, folder = fs.FileSystem.from_uri(uri) if local is None else (fs.LocalFileSystem(), str(local))
+    store, folder = opened_store(uri)
     return bool(store.get_file_info(f"{folder}/{MANIFEST}").type == fs.FileType.File)
 
 

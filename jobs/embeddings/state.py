@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyarrow import fs
 
-from jobs.artifacts import MANIFEST, fresh_copy, local_path, written_folder
+from jobs.artifacts import fresh_copy, is_written, opened_store, written_folder
 from jobs.embeddings.corpus import JobCorpus, positions
 from jobs.embeddings.encoder import random_table
 from jobs.embeddings.features import FIELD_BITS
@@ -109,7 +108,7 @@ class Checkpoint:
 
     def read(self, say: Callable[[str], None]) -> tuple[State, Place] | None:
         """What was written last; None where nothing was, or by another training."""
-        if not self._exists():
+        if not is_written(self._uri):
             return None
         with tempfile.TemporaryDirectory() as scratch:
             try:
@@ -126,17 +125,9 @@ class Checkpoint:
         return State(**arrays), Place(**kept["place"])
 
     def remove(self) -> None:
-        if self._exists():
-            store, folder = self._opened()
+        if is_written(self._uri):
+            store, folder = opened_store(self._uri)
             store.delete_dir(folder)
-
-    def _exists(self) -> bool:
-        store, folder = self._opened()
-        return bool(store.get_file_info(f"{folder}/{MANIFEST}").type == fs.FileType.File)
-
-    def _opened(self) -> tuple[fs.FileSystem, str]:
-        local = local_path(self._uri)
-        return fs.FileSystem.from_uri(self._uri) if local is None else (fs.LocalFileSystem(), str(local))
 
 
 def training_key(corpus: JobCorpus, n_chains: int, options: SkipGram, start: str = "") -> str:

@@ -140,13 +140,14 @@ class Steps:
         """(pairs, negatives) jobs and what each counts: one of its chain's jobs nothing, unless it was refused."""
         options, chain = self._options, chains.chain_of_point[target]
         drawn = self._negatives.draw(self._rng, chains.jobs[target], options.negatives)
-        if not options.refused_share or chains.refused is None or chains.refused_offsets is None:
-            return drawn, (~positives.hit(chain, drawn)).astype(np.float32)
-        own = refusals_drawn(self._rng, chains.refused, chains.refused_offsets, chain, drawn, options.refused_share)
+        own = None
+        if options.refused_share and chains.refused is not None and chains.refused_offsets is not None:
+            own = refusals_drawn(self._rng, chains.refused, chains.refused_offsets, chain, drawn, options.refused_share)
         counts = (~positives.hit(chain, drawn)).astype(np.float32)
-        counts[own] = options.refused_weight
-        # A refused job that the pair itself is of would be pulled and pushed at once, or pushed from itself.
-        counts[(drawn == chains.jobs[target][:, None]) | (drawn == chains.jobs[context][:, None])] = 0.0
+        if own is not None:
+            counts[own] = options.refused_weight
+            # A refused job that the pair itself is of would be pulled and pushed at once, or pushed from itself.
+            counts[(drawn == chains.jobs[target][:, None]) | (drawn == chains.jobs[context][:, None])] = 0.0
         return drawn, counts
 
 

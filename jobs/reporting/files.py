@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from jobs.artifacts import opened_store
 from jobs.lake import REPORTS
 
 
@@ -29,7 +30,5 @@ def read_report_file(root: str, name: str) -> str | None:
 
 
 def _opened(root: str):  # type: ignore[no-untyped-def]
-    from pyarrow import fs
-
-    store, prefix = fs.FileSystem.from_uri(root) if "://" in root else (fs.LocalFileSystem(), root)
+    store, prefix = opened_store(root)
     return store, f"{prefix}/{REPORTS}"

@@ -8,14 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.reporting.plots import Point
+from jobs.runs import STAGES
 from jobs.settings import Settings
 
 Row = dict[str, Any]
-
-STAGES = (
-    "ingest", "standardize_entities", "sessionize_chains", "build_segment_graph", "train_job_embeddings",
-    "build_index", "retrieve_candidates", "blend_candidates", "evaluate_retrieval", "publish",
-)  # fmt: skip
 
 # Ours first, then what it is read beside.
 ROWS = (
@@ -49,7 +45,8 @@ class Metrics:
     def stages(self) -> list[str]:
         """The stages that recorded anything, in the order of the pipeline, unknown ones last."""
         known = {stage for stage, _ in self._values}
-        return [s for s in STAGES if s in known] + sorted(known - set(STAGES))
+        stages = max(STAGES.values(), key=lambda stages: len(known.intersection(stages)))
+        return [s for s in stages if s in known] + sorted(known.difference(stages))
 
 
 def stage_seconds(metrics: Metrics) -> list[Row]:
