@@ -38,6 +38,7 @@ from jobs.runs import Run
 from jobs.serving import keeps_neighbors, known_actions, neighbor_plan, of_interest, searched_times
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
+from jobs.threads import side_by_side
 from schemas import JOB_NEIGHBORS, JOB_NODES, JOB_TERMS, JOB_VECTORS, JOBS, SEGMENT_LINKS
 from schemas.render import spark_schema
 
@@ -54,8 +55,11 @@ def main(lake: Lake, run: Run) -> None:
     terms = latest_versions(
         lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run)), "job_id", run.interval.end
     ).persist()
-    nodes = write_nodes(lake, run, terms)
-    vectors, spec_dim, fingerprint = write_vectors(lake, run, terms)
+    (nodes, n_nodes), (vectors, spec_dim, fingerprint) = side_by_side(
+        lambda: write_nodes(lake, run, terms), lambda: write_vectors(lake, run, terms)
+    )
+    if n_nodes is not None:
+        run.record("jobs_with_nodes", n_nodes)
     rows = inventory_rows(
         jobs,
         terms=terms,
@@ -103,19 +107,18 @@ def index_fields(terms: DataFrame) -> tuple[str, ...]:
     return tuple(sorted({row["field"] for row in present} | {*EXPLAINED_FIELDS, *TERM_FIELDS, COUNTRY, PROMOTED_FIELD}))
 
 
-def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> DataFrame:
-    """(job_id, nodes) under the run's segment graph, kept in `job_nodes`; none where it has no graph."""
+def write_nodes(lake: Lake, run: Run, terms: DataFrame) -> tuple[DataFrame, int | None]:
+    """(job_id, nodes) under the run's segment graph, kept in `job_nodes`, and how many; none where it has no graph."""
     version = run.model("segment_graph")
     if version is None:
-        return lake.spark.createDataFrame([], "job_id bigint, nodes array<int>")
+        return lake.spark.createDataFrame([], "job_id bigint, nodes array<int>"), None
     links = lake.read(SEGMENT_LINKS, model_version=version)
     nodes = assign_nodes(terms, links, "job").select(
         F.lit(version).alias("model_version"), F.lit(run.date).alias("date"), "job_id", "nodes"
     )
     lake.replace(JOB_NODES, {"model_version": version, "date": run.date}, nodes)
     written = lake.read(JOB_NODES, Dates(run.date, run.date + DAY), model_version=version)
-    run.record("jobs_with_nodes", written.count())
-    return written
+    return written, written.count()
 
 
 def write_vectors(lake: Lake, run: Run, terms: DataFrame) -> tuple[DataFrame, int, str]:

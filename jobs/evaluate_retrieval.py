@@ -30,12 +30,14 @@ from jobs.evaluation import (
     target_ranks,
 )
 from jobs.evaluation.truth import true_vectors
+from jobs.figures import Figure
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake
 from jobs.runs import Run
 from jobs.serving import blend_plan, keeps_neighbors, known, known_actions, run_queries, search_plan
 from jobs.stage import run_stage, say
 from jobs.terms.version import taxonomy_version
+from jobs.threads import side_by_side
 from schemas import ENTITY_IDS, EVENTS, JOB_TERMS, JOB_VECTORS, JOBS
 
 if TYPE_CHECKING:
@@ -65,20 +67,22 @@ def main(lake: Lake, run: Run) -> None:
         return
     queries = case_queries(lake, run, cases).persist()
     truth = planted(lake, run, queries)
-    ranked = rankings(lake, run, queries, events, truth).persist()
     vectors = lake.read_or_empty(JOB_VECTORS, Dates(run.date, run.date + DAY), model_version=run.run_id)
-    figures = retrieval_figures(
-        cases.join(queries.select("query_id", "is_returning"), "query_id", "inner"),
-        target_ranks(cases, ranked),
-        vectors.select("job_id", "is_cold"),
-        k=options.k,
-        bootstrap=options.bootstrap,
-        seed=options.seed,
-        rows=("blend", *CHANNELS[ORGANIC]),
-    )
-    figures += position_figures(lake, run, cases, events, vectors, truth)
-    for figure in figures:
-        run.record(figure.metric, figure.value, figure.label)
+
+    def recalls() -> list[Figure]:
+        ranked = rankings(lake, run, queries, events, truth).persist()
+        return retrieval_figures(
+            cases.join(queries.select("query_id", "is_returning"), "query_id", "inner"),
+            target_ranks(cases, ranked),
+            vectors.select("job_id", "is_cold"),
+            k=options.k,
+            bootstrap=options.bootstrap,
+            seed=options.seed,
+            rows=("blend", *CHANNELS[ORGANIC]),
+        )
+
+    for figures in side_by_side(recalls, lambda: position_figures(lake, run, cases, events, vectors, truth)):
+        run.record_all(figures)
 
 
 def case_queries(lake: Lake, run: Run, cases: DataFrame) -> DataFrame:
@@ -136,7 +140,7 @@ def open_jobs(lake: Lake, run: Run) -> DataFrame:
 
 def position_figures(
     lake: Lake, run: Run, cases: DataFrame, events: DataFrame, vectors: DataFrame, truth: Truth | None
-) -> list:
+) -> list[Figure]:
     """58.com's position lift, a chain each; none where no list was shown."""
     lists = shown_lists(cases, events).persist()
     if lists.isEmpty():
@@ -144,11 +148,13 @@ def position_figures(
         return []
     terms = lake.read(JOB_TERMS, taxonomy_version=taxonomy_version(lake, run))
     features = latest_versions(terms, "job_id", run.interval.end)
-    figures = []
-    for name, actions in (("click_chain", CLICK_ACTIONS), ("apply_chain", APPLY_ACTIONS)):
+
+    def lift(name: str, actions: tuple[str, ...]) -> list[Figure]:
         chains = earlier_jobs(cases, events, actions, run.settings.retrieve_candidates.max_actions)
-        figures += position_lift_figures(list_positions(cases, lists, chains, vectors, features, truth), name)
-    return figures
+        return position_lift_figures(list_positions(cases, lists, chains, vectors, features, truth), name)
+
+    click, apply = side_by_side(lambda: lift("click_chain", CLICK_ACTIONS), lambda: lift("apply_chain", APPLY_ACTIONS))
+    return click + apply
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -34,6 +34,7 @@ from jobs.lake import Lake
 from jobs.runs import Run
 from jobs.stage import one_clear_line, run_stage, say, start_spark
 from jobs.terms.version import METRIC, NO_TAXONOMY
+from jobs.threads import side_by_side
 from schemas import ENTITY_IDS, EVENTS, HIRES, JOBS, QUARANTINE, RUNS, SEEKERS, TAXONOMY
 from schemas.render import spark_schema
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 ENTITIES = {"seekers": "seeker", "jobs": "job"}
+DATED = {"hires": HIRES, "events": EVENTS}
 
 
 def main(lake: Lake, run: Run) -> None:
@@ -55,10 +57,11 @@ def main(lake: Lake, run: Run) -> None:
     refuse_nothing(mapping, window, tallies)
     good = {table: accepted(rows) for table, rows in judged.items()}
     ids = stored_ids(lake, good)
-    write_taxonomy(lake, run, good.get("taxonomy"))
-    for table in ENTITIES:
-        write_entities(lake, mapping, window, table, good.get(table), judged.get(table), ids)
-    write_dated(lake, mapping, window, good, ids)
+    side_by_side(
+        lambda: write_taxonomy(lake, run, good.get("taxonomy")),
+        *[partial(write_entities, lake, mapping, window, t, good.get(t), judged.get(t), ids) for t in ENTITIES],
+        *[partial(write_dated, lake, mapping, window, t, good.get(t), ids) for t in DATED],
+    )
 
 
 def judge_all(lake: Lake, mapping: Mapping, window: Window) -> tuple[dict[str, DataFrame], dict[str, Tally]]:
@@ -69,15 +72,20 @@ def judge_all(lake: Lake, mapping: Mapping, window: Window) -> tuple[dict[str, D
     """
     judged: dict[str, DataFrame] = {}
     tallies: dict[str, Tally] = {}
-    for table in ("jobs", "seekers", "taxonomy", "hires", "events"):
-        if not mapping.of(table) or is_past_snapshot(mapping, window, table):
-            continue
-        jobs = known_jobs(lake, mapping, window, judged.get("jobs")) if table in ("hires", "events") else None
+
+    def judge_one(table: str) -> tuple[DataFrame, Tally]:
+        jobs = known_jobs(lake, mapping, window, judged.get("jobs")) if table in DATED else None
         stored = stored_hires(lake, window) if table == "hires" else None
         placed = placed_rows(lake.spark, mapping, table, window)
-        judged[table] = judge(placed, table, window, jobs, stored).localCheckpoint()
-        tallies[table] = tally(judged[table], placed, table)
-        say(f"  {table}: {tallies[table].rows_in:,} rows in, {tallies[table].accepted:,} accepted")
+        rows = judge(placed, table, window, jobs, stored).localCheckpoint()
+        return rows, tally(rows, placed, table)
+
+    # hires and events are of known jobs, so the jobs come first
+    for together in ((*ENTITIES, "taxonomy"), DATED):
+        tables = [t for t in together if mapping.of(t) and not is_past_snapshot(mapping, window, t)]
+        for table, (rows, counts) in zip(tables, side_by_side(*[partial(judge_one, t) for t in tables]), strict=True):
+            judged[table], tallies[table] = rows, counts
+            say(f"  {table}: {counts.rows_in:,} rows in, {counts.accepted:,} accepted")
     return judged, tallies
 
 
@@ -201,15 +209,16 @@ def write_entities(
     lake.replace(schema, {"date": dates}, entity_rows(versions, ids, entity))
 
 
-def write_dated(lake: Lake, mapping: Mapping, window: Window, good: dict[str, DataFrame], ids: DataFrame) -> None:
-    """Hires and events of the run's dates; an empty day is one without rows."""
+def write_dated(
+    lake: Lake, mapping: Mapping, window: Window, table: str, good: DataFrame | None, ids: DataFrame
+) -> None:
+    """Hires or events of the run's dates; an empty day is one without rows."""
+    lake.create(DATED[table])
+    if good is None:
+        return
     stands_for = {source.source: source.stands_for for source in mapping.of("hires") if source.stands_for}
-    for table, schema in (("hires", HIRES), ("events", EVENTS)):
-        lake.create(schema)
-        if table in good:
-            rows = good[table]
-            rows = event_rows(rows, ids) if table == "events" else hire_rows(rows, ids, stands_for)
-            lake.replace(schema, {"date": window.dates}, rows)
+    rows = event_rows(good, ids) if table == "events" else hire_rows(good, ids, stands_for)
+    lake.replace(DATED[table], {"date": window.dates}, rows)
 
 
 def check(arguments: list[str]) -> None:

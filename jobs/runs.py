@@ -14,6 +14,7 @@ from typing import Any
 
 from jobs import __version__
 from jobs.errors import RunError
+from jobs.figures import Figure
 from jobs.intervals import DAY, Dates, Interval
 from jobs.lake import ARTIFACTS, Lake, LakeReader, absolute
 from jobs.settings import Settings
@@ -92,6 +93,10 @@ class Run:
             return self.run_id
         version = self.models.get(name, NO_MODEL)
         return None if version == NO_MODEL else version
+
+    def record_all(self, figures: Iterable[Figure]) -> None:
+        for figure in figures:
+            self.record(*figure)
 
     def record(self, metric: str, value: float | None, label: str = "") -> None:
         """Keep a figure for `run_metrics`; the stage writes them when it ends."""

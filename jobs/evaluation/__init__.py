@@ -2,11 +2,11 @@
 
 from jobs.evaluation.baselines import oracle, popular_global, random_order
 from jobs.evaluation.cases import earlier_jobs, next_action_cases
-from jobs.evaluation.metrics import Figure, retrieval_figures, target_ranks
+from jobs.evaluation.metrics import retrieval_figures, target_ranks
 from jobs.evaluation.position_lift import list_positions, position_lift_figures, shown_lists
 
 __all__ = [
-    "Figure", "earlier_jobs", "list_positions",
+    "earlier_jobs", "list_positions",
     "next_action_cases", "oracle", "popular_global", "position_lift_figures", "random_order",
     "retrieval_figures", "shown_lists", "target_ranks",
 ]  # fmt: skip

@@ -19,7 +19,6 @@ The ranks of all cases come to the driver, which the number of cases bounds: one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,17 +27,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.errors import StageError
+from jobs.figures import Figure
 
 _INTERVAL = (0.025, 0.975)
 _RESAMPLES_AT_ONCE = 100
-
-
-class Figure(NamedTuple):
-    """One figure, in the order of `run.record`; the value is None where there was nothing to measure."""
-
-    metric: str
-    value: float | None
-    label: str = ""
 
 
 def target_ranks(cases: DataFrame, ranked: DataFrame) -> DataFrame:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.evaluation.metrics import Figure
+from jobs.figures import Figure
 
 _ORDERS = ("random", "shown", "features", "embedding", "oracle")
 _ARROW = pa.schema([("query_id", pa.int64()), *[(order, pa.float64()) for order in _ORDERS]])
