@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.graph.l1_path import Fit, Floats, Ints, Matches, largest_strength
+from jobs.graph.l1_path import Fit, Floats, Matches, largest_strength
+from jobs.graph.lists import Ints
 
 # The last pairs by time are held out: as many as make a fifth.
 SHARE = 0.2
