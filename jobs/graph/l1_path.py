@@ -185,8 +185,9 @@ class Fit:
                 return
 
     def _objective(self, margins: Floats, weights: Floats, strength: float) -> float:
-        losses = np.logaddexp(0.0, np.where(self.matches.is_hire, -margins, margins))
-        return float(self.matches.weight @ losses + strength * np.abs(weights).sum())
+        # not by @: BLAS starts threads for it, which wait longer than they work
+        losses = self.matches.weight * log_losses(margins, self.matches.is_hire)
+        return float(losses.sum() + strength * np.abs(weights).sum())
 
     def _violation(self, residuals: Floats, strength: float) -> float:
         """By how much the worst gradient, the intercept's among them, misses the optimality conditions."""
@@ -200,6 +201,16 @@ class Fit:
         return max(abs(float(residuals.sum())), float(off.max(initial=0.0)))
 
 
+def log_losses(margins: Floats, is_hire: NDArray[np.bool_]) -> Floats:
+    """(n,): of hires and no-hires with these log odds of a hire. NumPy's logaddexp is the same, at ten times the time.
+
+    >>> log_losses(np.array([0.0, 0.0, 800.0]), np.array([True, False, False])).round(4).tolist()
+    [0.6931, 0.6931, 800.0]
+    """
+    signed = np.where(is_hire, -margins, margins)
+    return np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
+
+
 def _sigmoid(margins: Floats) -> Floats:
     return 0.5 * (1.0 + np.tanh(0.5 * margins))
 
@@ -208,8 +219,10 @@ def _sigmoid(margins: Floats) -> Floats:
 def _sums(offsets, rows, links, values):  # type: ignore[no-untyped-def]
     sums = np.zeros(len(links))
     for number in range(len(links)):
+        total = 0.0
         for at in range(offsets[links[number]], offsets[links[number] + 1]):
-            sums[number] += values[rows[at]]
+            total += values[rows[at]]
+        sums[number] = total
     return sums
 
 
@@ -226,43 +239,48 @@ def _descend(  # type: ignore[no-untyped-def]
 ):
     """Coordinate descent on the quadratic; changes `weights` and the pairs' `slopes`; returns the intercept's move.
 
-    Sweeps over all links and over those with a weight take turns: over all until nothing moves, with up to
-    `max_sweeps` over the others in between. A move is nothing where it changes its own gradient by less than a tenth of
-    what the tolerance allows.
+    The intercept goes with every move to where it is best, so that the slopes sum to nothing all the time; what it adds
+    to a slope is only written at the end. Were it moved by itself once a sweep, links that together are in most hires
+    would wait for it: that took three times as many sweeps. Sweeps over all links and over those with a weight take
+    turns: over all until nothing moves, with up to `max_sweeps` over the others in between. A move is nothing where it
+    changes its own gradient by less than a tenth of what the tolerance allows.
     """
-    n = len(weights)
-    curves = np.zeros(n)
+    n, total = len(weights), curvature.sum()
+    curves, free = np.zeros(n), np.zeros(n)
     for column in range(n):
         for at in range(offsets[links[column]], offsets[links[column] + 1]):
             curves[column] += curvature[rows[at]]
-    total, shift, over_all = curvature.sum(), 0.0, True
+        # what is left of it where the intercept goes along; nothing, where all pairs carry the link
+        rest = 1.0 - curves[column] / total
+        free[column] = curves[column] * rest if rest > 1e-9 else 0.0
+    shift, over_all = -slopes.sum() / total, True
     for _ in range(max_sweeps):
-        move = -slopes.sum() / total
-        shift += move
-        for pair in range(len(slopes)):
-            slopes[pair] += curvature[pair] * move
-        largest = abs(move) * total
+        largest = 0.0
         for column in range(n):
             old = weights[column]
-            if (not over_all and old == 0.0) or curves[column] == 0.0:
+            if (not over_all and old == 0.0) or free[column] == 0.0:
                 continue
-            slope, start, end = 0.0, offsets[links[column]], offsets[links[column] + 1]
+            start, end = offsets[links[column]], offsets[links[column] + 1]
+            slope = shift * curves[column]
             for at in range(start, end):
                 slope += slopes[rows[at]]
-            target = curves[column] * old - slope
+            target = free[column] * old - slope
             if target > strength:
-                new = (target - strength) / curves[column]
+                new = (target - strength) / free[column]
             elif target < -strength:
-                new = (target + strength) / curves[column]
+                new = (target + strength) / free[column]
             else:
                 new = 0.0
             if new != old:
                 weights[column] = new
                 for at in range(start, end):
                     slopes[rows[at]] += curvature[rows[at]] * (new - old)
-                largest = max(largest, abs(new - old) * curves[column])
+                shift -= curves[column] / total * (new - old)
+                largest = max(largest, abs(new - old) * free[column])
         is_still = largest <= 0.1 * tolerance * strength
         if is_still and over_all:
             break
         over_all = is_still
+    for pair in range(len(slopes)):
+        slopes[pair] += curvature[pair] * shift
     return shift
