@@ -165,7 +165,13 @@ class Fit:
             weights, slopes = self.weights.copy(), residuals.copy()
             carriers = self.matches.carriers
             columns = (carriers.offsets, carriers.values, self.working)
-            shift = _descend(*columns, curvature, slopes, weights, strength, TOLERANCE, MAX_SWEEPS)
+            # links reach their pairs all over memory: what sweeps read is laid out in the order in which they read it
+            starts, rows, pairs = _in_reading_order(*columns, len(slopes))
+            read = (curvature[pairs], slopes[pairs])
+            rest = curvature.sum(), slopes.sum()
+            shift = _descend(starts, rows, *read, *rest, weights, strength, TOLERANCE, MAX_SWEEPS)
+            slopes[pairs] = read[1]
+            slopes += curvature * shift
             # what the descent added to each margin, intercept and all
             moved = (slopes - residuals) / curvature
             step = 1.0
@@ -234,33 +240,56 @@ def _best(offsets, rows, scores, found):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _in_reading_order(offsets, pairs, links, n):  # type: ignore[no-untyped-def]
+    """The pairs of these links, renumbered as they first come: starts (links + 1,), numbers, and the pair of each."""
+    starts = np.zeros(len(links) + 1, np.int64)
+    for number in range(len(links)):
+        starts[number + 1] = starts[number] + offsets[links[number] + 1] - offsets[links[number]]
+    rows, number_of, read = np.empty(starts[-1], np.int32), np.full(n, -1, np.int32), np.empty(n, np.int32)
+    n_read, n_rows = 0, 0
+    for link in links:
+        for at in range(offsets[link], offsets[link + 1]):
+            pair = pairs[at]
+            if number_of[pair] < 0:
+                number_of[pair] = n_read
+                read[n_read] = pair
+                n_read += 1
+            rows[n_rows] = number_of[pair]
+            n_rows += 1
+    return starts, rows, read[:n_read].copy()
+
+
+@njit(cache=True)
 def _descend(  # type: ignore[no-untyped-def]
-    offsets, rows, links, curvature, slopes, weights, strength, tolerance, max_sweeps
+    starts, rows, curvature, slopes, total, total_slope, weights, strength, tolerance, max_sweeps
 ):
     """Coordinate descent on the quadratic; changes `weights` and the pairs' `slopes`; returns the intercept's move.
 
+    `total` and `total_slope` are the curvature and the slopes of all pairs, those without a working link too. The
+    intercept's part of the slopes is left to be written.
+
     The intercept goes with every move to where it is best, so that the slopes sum to nothing all the time; what it adds
-    to a slope is only written at the end. Were it moved by itself once a sweep, links that together are in most hires
+    to a slope is one number. Were it moved by itself once a sweep, links that together are in most hires
     would wait for it: that took three times as many sweeps. Sweeps over all links and over those with a weight take
     turns: over all until nothing moves, with up to `max_sweeps` over the others in between. A move is nothing where it
     changes its own gradient by less than a tenth of what the tolerance allows.
     """
-    n, total = len(weights), curvature.sum()
+    n = len(weights)
     curves, free = np.zeros(n), np.zeros(n)
     for column in range(n):
-        for at in range(offsets[links[column]], offsets[links[column] + 1]):
+        for at in range(starts[column], starts[column + 1]):
             curves[column] += curvature[rows[at]]
         # what is left of it where the intercept goes along; nothing, where all pairs carry the link
         rest = 1.0 - curves[column] / total
         free[column] = curves[column] * rest if rest > 1e-9 else 0.0
-    shift, over_all = -slopes.sum() / total, True
+    shift, over_all = -total_slope / total, True
     for _ in range(max_sweeps):
         largest = 0.0
         for column in range(n):
             old = weights[column]
             if (not over_all and old == 0.0) or free[column] == 0.0:
                 continue
-            start, end = offsets[links[column]], offsets[links[column] + 1]
+            start, end = starts[column], starts[column + 1]
             slope = shift * curves[column]
             for at in range(start, end):
                 slope += slopes[rows[at]]
@@ -281,6 +310,4 @@ def _descend(  # type: ignore[no-untyped-def]
         if is_still and over_all:
             break
         over_all = is_still
-    for pair in range(len(slopes)):
-        slopes[pair] += curvature[pair] * shift
     return shift
