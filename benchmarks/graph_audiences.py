@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.graph_data import FIELDS, HireMarket, Side
-from benchmarks.graph_scores import Trained
-from jobs.graph.quality import Point
+from benchmarks.graph_memory import said
+from jobs.graph.fit import Fitted
 
 CAPS = (200, 1_000, 5_000)
 N_JOBS = 400
 
 
-def audience_recall(
-    market: HireMarket, later: HireMarket, trained: Trained, point: Point, seed: int
-) -> dict[str, float]:
+def audience_recall(market: HireMarket, later: HireMarket, trained: Fitted, seed: int) -> dict[str, float]:
     """Print and return the share of later hires whose seeker is among the first of their job's audience.
 
     By links: seekers who share one, best quality first. By keywords: seekers with any of the job's attributes, the most
@@ -28,7 +26,9 @@ def audience_recall(
     is_free = np.ones(n_seekers, bool)
     is_free[market.hires[:, 0]] = False
     tie = rng.random(n_seekers)
-    links = trained.links.set_index("link").loc[point.links.tolist(), "meta_links"].tolist()
+    point = trained.point
+    assert point is not None
+    links = [row["meta_links"] for row in said(trained, point.links)]
     segments = [(parts(metas, "seeker"), parts(metas, "job")) for metas in links]
 
     @cache

@@ -21,14 +21,15 @@ from benchmarks import graph_data
 from benchmarks.graph_audiences import has, parts
 from benchmarks.graph_data import N_OCCUPATIONS, HireMarket, hire_market, split, write_tables
 from benchmarks.graph_head import head
-from benchmarks.graph_memory import Trained, learn
+from benchmarks.graph_memory import learn, said
 from benchmarks.graph_scores import matches_of, occupations, planted
 from jobs.graph.engine import graph_engine
+from jobs.graph.fit import Fitted
 from jobs.graph.hires import NoHires
 from jobs.graph.inferred import Inference, inferred_links
-from jobs.graph.l1_path import Ints
 from jobs.graph.links import Limits
 from jobs.graph.liquidity import enough_nodes
+from jobs.graph.lists import Ints
 from jobs.graph.nodes import assign_nodes
 from jobs.graph.quality import Penalty, recall_and_false_positives
 from jobs.stage import start_spark
@@ -74,14 +75,15 @@ def ablation() -> dict[str, Any]:
     figures = {}
     for name, shares in SHARES.items():
         trained = learn(market, shares, Limits(), Penalty(), SEED)
-        point, row = trained.path[trained.chosen], planted(market, trained)[trained.chosen]
+        assert trained.chosen is not None
+        point, row = trained.points[trained.chosen], planted(market, trained)[trained.chosen]
         dreams = sum(
-            any((b - a) % N_OCCUPATIONS == graph_data.DREAM for a, b in occupations(metas))
-            for metas in trained.links["meta_links"].iloc[point.links]
+            any((b - a) % N_OCCUPATIONS == graph_data.DREAM for a, b in occupations(link["meta_links"]))
+            for link in said(trained, point.links)
         )
         recall, false_positives = recall_and_false_positives(matches_of(later, trained), point.links)
         print(
-            f"  {name:34s} {len(trained.links):10,d} {point.strength:9.3g} {len(point.links):8,d} "
+            f"  {name:34s} {len(trained.mined.items):10,d} {point.strength:9.3g} {len(point.links):8,d} "
             f"{row['precision']:11.4f} {row['planted']:8.4f} {dreams:8,d} {recall:15.4f} {false_positives or 0:16.4f}",
             flush=True,
         )
@@ -137,7 +139,7 @@ def liquidity(spark: SparkSession, name: str, penalty: Penalty) -> dict[str, Any
     trained = learn(market, NoHires(), Limits(), penalty, SEED)
     links = chosen_links(spark, trained)
     asked = spark.createDataFrame(pd.DataFrame(later.hires, columns=["seeker_id", "job_id"]))
-    print(f"\nliquidity, {len(trained.path[trained.chosen].links):,} links ({name}), {len(later.hires):,} later hires")
+    print(f"\nliquidity, {links.count():,} links ({name}), {len(later.hires):,} later hires")
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         tables = {side: spark.read.parquet(path) for side, path in write_tables(market, Path(folder)).items()}
@@ -159,13 +161,13 @@ def liquidity(spark: SparkSession, name: str, penalty: Penalty) -> dict[str, Any
     return figures
 
 
-def chosen_links(spark: SparkSession, trained: Trained) -> DataFrame:
+def chosen_links(spark: SparkSession, trained: Fitted) -> DataFrame:
     """The links of the chosen point as the stage has them, with node_id."""
-    point = trained.path[trained.chosen]
-    found = trained.links.set_index("link").loc[point.links.tolist()]
+    point = trained.point
+    assert point is not None
     rows = [
-        (number, row.seeker_segment, row.job_segment, row.meta_links, row.n_hires, row.n_no_hires, quality, "learnt")
-        for number, (row, quality) in enumerate(zip(found.itertuples(), point.qualities.tolist(), strict=True))
+        (number, *link.values(), quality, "learnt")
+        for number, (link, quality) in enumerate(zip(said(trained, point.links), point.qualities.tolist(), strict=True))
     ]
     columns = f"node_id int, {SEGMENTS}, meta_links {META}, n_hires double, n_no_hires double, quality double"
     return spark.createDataFrame(rows, f"{columns}, origin string")

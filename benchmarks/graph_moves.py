@@ -18,6 +18,7 @@ from benchmarks.graph_board import Move, Onet, Side, read_moves, read_onet
 from benchmarks.graph_next import Model, chosen_models
 from jobs.graph.held_out import last_of_each
 from jobs.graph.l1_path import Floats, Matches
+from jobs.graph.lists import Lists
 from jobs.graph.quality import Penalty, chosen_point, path_points, ratios
 
 CUTS = (5, 20)
@@ -58,11 +59,9 @@ def learn(moves: list[Move], seed: int) -> tuple[list[tuple[str, str]], Matches]
     candidates = sorted(meta for meta, n in support.items() if n >= MIN_SUPPORT)
     place = {meta: number for number, meta in enumerate(candidates)}
     carried = [sorted(place[meta] for meta in meta_links(*pair) if meta in place) for pair in pairs]
-    offsets = np.concatenate([[0], np.cumsum([len(links) for links in carried])]).astype(np.int64)
-    links = np.array([link for found in carried for link in found], np.int32)
     is_hire = np.arange(len(pairs)) < len(moves)
     weight = np.where(is_hire, 1.0, 1.0 / REPAIRED)
-    return candidates, Matches(is_hire, weight / weight.mean(), offsets, links, len(candidates))
+    return candidates, Matches(is_hire, weight / weight.mean(), Lists.of(carried).turned(len(candidates)))
 
 
 Ranked = Callable[[Side], dict[str, float]]

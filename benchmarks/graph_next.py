@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.graph_board import Move, Onet, Side
 from jobs.graph.l1_path import Floats, Matches, l1_path, largest_strength, strengths
+from jobs.graph.lists import Lists
 
 CODE, MINOR, MAJOR = 10, 4, 2  # characters of a code that name it, its minor and its major group
 DRAWS = 10  # codes drawn by popularity against each move
@@ -96,10 +97,8 @@ def by_links(codes: Codes, moves: Sequence[Move], strength: float, seed: int) ->
     support = Counter(link for links, taken in zip(carried, is_move, strict=True) if taken for link in links)
     place = {link: n for n, link in enumerate(sorted((k for k, n in support.items() if n >= SUPPORT), key=repr))}
     rows = [sorted({place[link] for link in links if link in place}) for links in carried]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     weight = np.array([pair[2] for pair in pairs])
-    links = np.array([link for row in rows for link in row], np.int32)
-    matches = Matches(is_move, weight / weight.mean(), offsets, links, len(place))
+    matches = Matches(is_move, weight / weight.mean(), Lists.of(rows).turned(len(place)))
     *_, found = l1_path(matches, strengths(largest_strength(matches), strength, strength))
     weights = np.zeros(len(place))
     weights[found.links] = found.weights

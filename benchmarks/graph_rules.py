@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,7 @@ class Rules:
 
     @staticmethod
     def of(matches: Matches, is_held_out: NDArray[np.bool_], falling: list[float]) -> Rules:
-        learnt = Matches(
-            matches.is_hire, np.where(is_held_out, 0.0, matches.weight), matches.offsets, matches.links, matches.n_links
-        )
+        learnt = replace(matches, weight=np.where(is_held_out, 0.0, matches.weight))
         whole, part = Fit(matches), Fit(learnt)
         before = largest_strength(matches), largest_strength(learnt)
         rows = []
@@ -45,7 +43,7 @@ class Rules:
         """
         n, p = len(matches.weight), matches.n_links
         rate = matches.is_hire.mean()
-        deviation = np.sqrt(len(matches.links) / p * rate * (1 - rate))
+        deviation = np.sqrt(len(matches.carriers.values) / p * rate * (1 - rate))
         universal = np.sqrt(2 * np.log(p)) * deviation
         bic = 2 * self.losses + self.n_links * np.log(n)
         return {

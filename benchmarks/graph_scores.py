@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.graph_data import FIELDS, HireMarket, labelled, meta_code, pair_metas
+from benchmarks.graph_memory import said
+from jobs.graph.fit import Fitted
 from jobs.graph.l1_path import Floats, Matches
+from jobs.graph.links import NONE
+from jobs.graph.lists import Lists, ends
 from jobs.graph.quality import Point, RatioCurve, ratios, recall_and_false_positives
 
 # A planted pair with fewer hires is not asked for: no scorer can tell it from chance.
@@ -18,35 +21,27 @@ N_FALSE = 10
 Row = dict[str, Any]
 
 
-class Trained(Protocol):
-    """What was learnt: `links` has link, seeker_segment, job_segment and meta_links, one row a candidate."""
-
-    @property
-    def links(self) -> pd.DataFrame: ...
-    @property
-    def matrix(self) -> Matches: ...
-    @property
-    def path(self) -> list[Point]: ...
-
-
-def scored(market: HireMarket, later: HireMarket, trained: Trained, place: int) -> dict[str, Any]:
-    """Print the curves, and the figures of the point at that place on the later pairs."""
-    scores = ratios(trained.matrix)
+def scored(market: HireMarket, later: HireMarket, trained: Fitted) -> dict[str, Any]:
+    """Print the curves, and the figures of the chosen point on the later pairs."""
+    matches, path, place = trained.matches, trained.points, trained.chosen
+    assert matches is not None
+    assert place is not None
+    scores = ratios(matches)
     print("\nrecall and false positives of the pairs learnt from")
-    table(rows_of(trained.matrix, scores, trained.path))
+    table(rows_of(matches, scores, path))
     test = matches_of(later, trained)
-    rows = rows_of(test, scores, trained.path)
+    rows = rows_of(test, scores, path)
     against = planted(market, trained)
     n_asked = len(asked_for(market))
     print(f"\nplanted: {len(market.truth)} pairs of occupations, {n_asked} with {LEAST_HIRES} hires or more")
     print(f"\nrecall and false positives of {len(test.weight):,} pairs of later hires, and what was planted")
     table([row | found for row, found in zip(rows, against, strict=True)])
-    strength = trained.path[place].strength
+    strength = path[place].strength
     print(f"  chosen: {strength:g}")
     chosen, best = rows[place], max(against, key=lambda found: found["precision"] + found["planted"])
-    false = [link for link in trained.path[place].links if not against[place]["is_right"][link]][:N_FALSE]
-    for link in trained.links.set_index("link").loc[false].itertuples():
-        print(f"  of strength {strength:g}, false: {link.seeker_segment} -> {link.job_segment}")
+    false = path[place].links[~against[place]["is_right"]][:N_FALSE]
+    for link in said(trained, false):
+        print(f"  of strength {strength:g}, false: {link['seeker_segment']} -> {link['job_segment']}")
     excess = None
     if chosen["false_positives"] and chosen["ratio_false_positives"]:
         excess = round(100 * (chosen["false_positives"] / chosen["ratio_false_positives"] - 1), 2)
@@ -54,7 +49,7 @@ def scored(market: HireMarket, later: HireMarket, trained: Trained, place: int) 
         "chosen_strength": strength,
         "planted_precision": round(against[place]["precision"], 4),
         "planted_recall": round(against[place]["planted"], 4),
-        "best_strength": trained.path[against.index(best)].strength,
+        "best_strength": path[against.index(best)].strength,
         "best_strength_precision": round(best["precision"], 4),
         "best_strength_recall": round(best["planted"], 4),
         "fewer_links_than_ratio": round(chosen["ratio_links"] / max(chosen["links"], 1), 1),
@@ -92,16 +87,18 @@ def table(rows: list[Row]) -> None:
         print(f"{line} {row['ratio_links']:14,d} {ratio:>16s}{of_planted}")
 
 
-def planted(market: HireMarket, trained: Trained) -> list[Row]:
-    """A row a point: precision (its links that speak of a planted pair), planted (pairs found), is_right (by link)."""
+def planted(market: HireMarket, trained: Fitted) -> list[Row]:
+    """A row a point: precision (its links that speak of a planted pair), planted (pairs found), is_right (links,)."""
     asked = asked_for(market)
-    said = {link: occupations(metas) & market.truth for link, metas in zip(*_columns(trained.links), strict=True)}
+    links = np.unique(np.concatenate([point.links for point in trained.points]))
+    rows = zip(links.tolist(), said(trained, links), strict=True)
+    of_link = {link: occupations(row["meta_links"]) & market.truth for link, row in rows}
     found = []
-    for point in trained.path:
-        right = [said[link] for link in point.links.tolist()]
+    for point in trained.points:
+        right = [of_link[link] for link in point.links.tolist()]
         precision = sum(map(bool, right)) / len(right) if right else 0.0
         recall = len(asked & set().union(*right)) / max(len(asked), 1)
-        found.append({"precision": precision, "planted": recall, "is_right": {k: bool(v) for k, v in said.items()}})
+        found.append({"precision": precision, "planted": recall, "is_right": np.array([*map(bool, right)], bool)})
     return found
 
 
@@ -113,25 +110,20 @@ def asked_for(market: HireMarket) -> set[tuple[int, int]]:
     return enough & market.truth
 
 
-def _columns(links: pd.DataFrame) -> tuple[list[int], list[Any]]:
-    return links["link"].tolist(), links["meta_links"].tolist()
-
-
 def occupations(metas: Any) -> set[tuple[int, int]]:
     """The pairs of occupations that a link speaks of."""
     fields = [m for m in metas if m["seeker_field"] == "occupation" == m["job_field"]]
     return {(m["seeker_term"], m["job_term"]) for m in fields}
 
 
-def matches_of(market: HireMarket, trained: Trained) -> Matches:
-    """Pairs of the market and the candidate links that each carries, looked up by what they are made of."""
-    codes = [
-        sorted(meta_code(FIELDS.index(m["seeker_field"]), m["seeker_term"], m["job_term"]) for m in metas)
-        for metas in trained.links["meta_links"]
-    ]
-    keys = np.array([c[0] if len(c) == 1 else (c[1] << 32) + c[0] for c in codes], np.int64)
+def matches_of(market: HireMarket, trained: Fitted) -> Matches:
+    """Pairs of the market and the candidate links, of one or two meta links, that each carries: looked up by those."""
+    names, items = trained.mined.metas.names, trained.mined.items
+    field = np.array([FIELDS.index(name) for name in names.field("seeker_field").to_pylist()])
+    codes = meta_code(field, names.field("seeker_term").to_numpy(), names.field("job_term").to_numpy())
+    low, high = np.sort(np.append(codes, 0)[np.where(items == NONE, len(codes), items)], axis=1).T
+    keys = np.where(items[:, 1] == NONE, high, (high << 32) + low)
     order = np.argsort(keys)
-    numbers = trained.links["link"].to_numpy()
     pairs, is_hire = labelled(market, market.hires[0, 0])
     found = []
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
@@ -140,7 +132,7 @@ def matches_of(market: HireMarket, trained: Trained) -> Matches:
         asked = np.concatenate([metas, (metas[:, second] << 32) + metas[:, first]], axis=1)
         at = np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)
         pair, place = np.nonzero(keys[order[at]] == asked)
-        found.append(np.unique(np.column_stack([pair + start, numbers[order[at[pair, place]]]]), axis=0))
-    rows = np.concatenate(found)
-    offsets = np.r_[0, np.cumsum(np.bincount(rows[:, 0], minlength=len(pairs)))]
-    return Matches(is_hire, np.ones(len(pairs)), offsets, rows[:, 1].astype(np.int32), trained.matrix.n_links)
+        found.append(np.unique(order[at[pair, place]] << 32 | pair + start))
+    link, pair = np.divmod(np.sort(np.concatenate(found)), 1 << 32)
+    carriers = Lists(ends(np.bincount(link, minlength=len(keys))), pair.astype(np.int32))
+    return Matches(is_hire, np.ones(len(pairs)), carriers)

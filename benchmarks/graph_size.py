@@ -11,36 +11,32 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 
 from benchmarks.graph_audiences import audience_recall
 from benchmarks.graph_data import FIELDS, UNTIL, HireMarket, hire_market, split, write_tables
 from benchmarks.graph_head import head
-from benchmarks.graph_memory import Trained, learn
+from benchmarks.graph_memory import TEMPLATES, learn
 from benchmarks.graph_rules import Rules
 from benchmarks.graph_scores import planted, scored
 from benchmarks.peak import Peak, cpu_seconds
+from jobs.graph.fit import Fitted, LabelledPairs, fit_links
 from jobs.graph.frames import held
 from jobs.graph.held_out import last_of_each
-from jobs.graph.hires import KINDS, PAIR, NoHires, labelled_pairs
-from jobs.graph.l1_path import Matches
-from jobs.graph.links import Limits, MinedLinks, mine_links
-from jobs.graph.meta_links import combine_terms, pair_terms
-from jobs.graph.quality import HIRE, Penalty, chosen_point, link_points, path_points
-from jobs.settings import Template
+from jobs.graph.hires import NoHires, labelled_pairs
+from jobs.graph.learn import learn_links, rows_by_time
+from jobs.graph.links import Limits
+from jobs.graph.quality import Penalty, path_points
 from jobs.stage import start_spark
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Column, SparkSession
 
 SEED = 20_261_123
-TEMPLATES = [Template(seeker=field, job=field) for field in FIELDS]
 LIMITS, NO_HIRES, PENALTY = Limits(), NoHires(min_market=10, seed=7), Penalty()
 
 
@@ -63,26 +59,26 @@ def main() -> None:
         market, later = split(hire_market(given.hires * 5 // 4, SEED))
         with Peak() as peak:
             run = learnt(spark, market, Path(folder) / "run")
-        print(
-            f"\n{given.hires:,d} hires: {run.n_pairs:,d} pairs, {run.n_candidates:,d} candidate links, "
-            f"{run.n_matches:,d} matches; data {market.hash}\n  {run.seconds:.1f} s: pairs {run.pair_seconds:.1f}, "
-            f"mining {run.mine_seconds:.1f}, path and choice {run.path_seconds:.1f}; "
-            f"{run.cpu_seconds:.1f} s of cores' time; peak {peak.mb:,.0f} MB",
-            flush=True,
-        )
-        figures: dict[str, Any] = {
-            "hires": given.hires, "pairs": run.n_pairs, "candidates": run.n_candidates, "matches": run.n_matches,
-            "seconds": round(run.seconds, 1), "cpu_seconds": round(run.cpu_seconds, 1),
-            "path_seconds": round(run.path_seconds, 1), "peak_mb": round(peak.mb),
-        }  # fmt: skip
-        if given.naive:
-            figures |= naive(spark, Path(folder) / "run", run.mine_seconds)
-        trained = trained_of(run, Path(folder) / "run")
+        figures = run | {"peak_mb": round(peak.mb)}
+        naively = naive(spark, Path(folder) / "run") if given.naive else None
         spark.stop()
-    figures |= scored(market, later, trained, trained.chosen)
+        trained = trained_of(Path(folder) / "run")
+    figures |= {"hires": given.hires} | counts(trained)
+    print(
+        f"\n{given.hires:,d} hires: {figures['pairs']:,d} pairs, {figures['candidates']:,d} candidate links, "
+        f"{figures['matches']:,d} matches; data {market.hash}\n  {figures['seconds']:.1f} s: "
+        f"pairs {figures['pair_seconds']:.1f}, mining, path and choice {figures['learn_seconds']:.1f}; "
+        f"{figures['cpu_seconds']:.1f} s of cores' time; peak {figures['peak_mb']:,.0f} MB",
+        flush=True,
+    )
+    if naively:
+        print(f"  the naive explode: {naively[0]:,} rows in {naively[1]:.1f} s, without a path")
+        figures |= {"naive_rows": naively[0], "naive_seconds": round(naively[1], 1)}
+    assert figures["links_by_spark"] == len(trained.points[trained.chosen or 0].links), "the same in this process"
+    figures |= scored(market, later, trained)
     figures |= rules(market, trained)
     if given.audiences:
-        figures |= audience_recall(market, later, trained, trained.path[trained.chosen], SEED)
+        figures |= audience_recall(market, later, trained, SEED)
         figures |= liblinear(trained)
     print(json.dumps(figures))
 
@@ -97,37 +93,25 @@ def in_memory(n_hires: int, *, is_brief: bool) -> None:
     with Peak() as peak:
         trained = learn(market, NO_HIRES, LIMITS, PENALTY, SEED)
     seconds, cpu = time.perf_counter() - start, cpu_seconds(os.getpid()) - cpu
-    counts = (len(trained.matrix.weight), trained.matrix.n_links, len(trained.matrix.links))
+    figures: dict[str, Any] = {"hires": n_hires} | counts(trained)
     print(
-        f"\n{n_hires:,d} hires in memory: {counts[0]:,d} pairs, {counts[1]:,d} candidate links, {counts[2]:,d} "
-        f"matches; data {market.hash}\n  {seconds:.1f} s, {cpu:.1f} s of cores' time; peak {peak.mb:,.0f} MB",
+        f"\n{n_hires:,d} hires in memory: {figures['pairs']:,d} pairs, {figures['candidates']:,d} candidate links, "
+        f"{figures['matches']:,d} matches; data {market.hash}\n  {seconds:.1f} s, {cpu:.1f} s of cores' time; "
+        f"peak {peak.mb:,.0f} MB",
         flush=True,
     )
-    figures: dict[str, Any] = dict(zip(("pairs", "candidates", "matches"), counts, strict=True))
-    figures |= {"hires": n_hires, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
-    figures |= scored(market, later, trained, trained.chosen)
+    figures |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
+    figures |= scored(market, later, trained)
     print(json.dumps(figures if is_brief else figures | rules(market, trained)))
 
 
-@dataclass(frozen=True)
-class Learnt:
-    mined: MinedLinks
-    points: list[dict[str, Any]]
-    n_pairs: int
-    n_candidates: int
-    n_matches: int
-    pair_seconds: float
-    mine_seconds: float
-    path_seconds: float
-    cpu_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        return self.pair_seconds + self.mine_seconds + self.path_seconds
+def counts(trained: Fitted) -> dict[str, int]:
+    carriers = trained.mined.carriers
+    return {"pairs": len(trained.pairs.kind), "candidates": len(carriers), "matches": len(carriers.values)}
 
 
-def learnt(spark: SparkSession, market: HireMarket, folder: Path) -> Learnt:
-    """The whole way, timed; what is counted for the table is counted after the clock."""
+def learnt(spark: SparkSession, market: HireMarket, folder: Path) -> dict[str, Any]:
+    """The whole way, timed; its pairs are written to `folder` after the clock."""
     paths = write_tables(market, folder)
     tables = {name: spark.read.parquet(path) for name, path in paths.items()}
     start, cpu = time.perf_counter(), cpu_seconds(os.getpid())
@@ -135,49 +119,30 @@ def learnt(spark: SparkSession, market: HireMarket, folder: Path) -> Learnt:
         labelled_pairs(tables["hires"], tables["events"], tables["seeker_terms"], tables["job_terms"], UNTIL, NO_HIRES)
     )
     paired = time.perf_counter()
-    mined = mine_links(pairs, TEMPLATES, LIMITS)
-    n_candidates = mined.links.count()
-    found = time.perf_counter()
-    points = held(link_points(mined.labels, mined.matches, n_candidates, PENALTY))
-    mined.links.join(points.selectExpr("inline(kept)"), "link", "inner").collect()
+    n_links = len(learn_links(pairs, TEMPLATES, LIMITS, PENALTY).links.collect())
     end, cpu = time.perf_counter(), cpu_seconds(os.getpid()) - cpu
-    rows = [row.asDict() for row in points.drop("kept", "against").orderBy("strength", ascending=False).collect()]
     pairs.write.mode("overwrite").parquet(str(folder / "pairs"))
-    for name, table in (("labels", mined.labels), ("matches", mined.matches), ("links", mined.links)):
-        table.write.mode("overwrite").parquet(str(folder / name))
-    n_pairs, n_matches = (pq.read_table(folder / name, columns=["pair"]).num_rows for name in ("labels", "matches"))
-    seconds = (paired - start, found - paired, end - found, cpu)
-    return Learnt(mined, rows, n_pairs, n_candidates, n_matches, *seconds)
+    rows_by_time(pairs, TEMPLATES).write.mode("overwrite").parquet(str(folder / "rows"))
+    return {
+        "seconds": round(end - start, 1), "pair_seconds": round(paired - start, 1),
+        "learn_seconds": round(end - paired, 1), "cpu_seconds": round(cpu, 1), "links_by_spark": n_links,
+    }  # fmt: skip
 
 
-def trained_of(run: Learnt, folder: Path) -> Trained:
-    """The candidates and the matrix in this process, and the path once more, with every point's links.
-
-    From what `learnt` has written to `folder`; the pairs in the order in which the stage's task has them.
-    """
-    labels = pq.read_table(folder / "labels").to_pandas().sort_values(["at_ts", *PAIR]).reset_index(drop=True)
-    matches = pq.read_table(folder / "matches")
-    numbers = pd.Index(labels["pair"]).get_indexer(matches["pair"].to_numpy())
-    link = matches["link"].to_numpy()
-    order = np.lexsort((link, numbers))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=len(labels)))])
-    kind = labels["kind"].map({name: place for place, name in enumerate(KINDS, HIRE)}).to_numpy()
-    weight = (labels["weight"] / labels["weight"].mean()).to_numpy()
-    matrix = Matches(kind == HIRE, weight, offsets, link[order].astype(np.int32), run.n_candidates)
-    is_held_out = last_of_each(kind)
-    path = list(path_points(matrix, PENALTY, is_held_out))
-    assert [len(point.links) for point in path] == [row["n_links"] for row in run.points]
-    columns = ["link", "seeker_segment", "job_segment", "meta_links"]
-    links = pq.read_table(folder / "links", columns=columns).to_pandas()
-    return Trained(links, matrix, is_held_out, path, chosen_point(path, PENALTY))
+def trained_of(folder: Path) -> Fitted:
+    """What the stage's task has learnt, once more, in this process, from the rows that it was given."""
+    rows = LabelledPairs.of_table(pq.read_table(folder / "rows"), TEMPLATES)
+    return fit_links(rows, TEMPLATES, LIMITS, PENALTY)
 
 
-def rules(market: HireMarket, trained: Trained) -> dict[str, Any]:
+def rules(market: HireMarket, trained: Fitted) -> dict[str, Any]:
     """Print what each rule chooses, and of what was planted it then finds and what it finds besides."""
-    falling = [point.strength for point in trained.path]
-    chosen = {"held out, weighed anew": falling[trained.chosen]}
-    chosen |= Rules.of(trained.matrix, trained.is_held_out, falling).chosen(trained.matrix, falling)
-    found = zip(trained.path, planted(market, trained), strict=True)
+    falling = [point.strength for point in trained.points]
+    assert trained.matches is not None
+    chosen = {"held out, weighed anew": falling[trained.chosen or 0]}
+    is_held_out = last_of_each(trained.pairs.kind)
+    chosen |= Rules.of(trained.matches, is_held_out, falling).chosen(trained.matches, falling)
+    found = zip(trained.points, planted(market, trained), strict=True)
     against = {point.strength: row | {"links": len(point.links)} for point, row in found}
     figures = {}
     print("  rule                       strength    links   precision   recall")
@@ -190,17 +155,16 @@ def rules(market: HireMarket, trained: Trained) -> dict[str, Any]:
     return figures
 
 
-def naive(spark: SparkSession, folder: Path, mine_seconds: float) -> dict[str, Any]:
-    """Seconds, and rows written down, where every pair of meta links of every labelled pair is counted."""
+def naive(spark: SparkSession, folder: Path) -> tuple[int, float]:
+    """Rows written down, and seconds, where every pair of meta links of every labelled pair is counted."""
     from pyspark.sql import functions as F
 
-    pairs = spark.read.parquet(str(folder / "pairs")).withColumn("is_hire", F.col("kind") == "hire")
+    def of_field(field: str) -> Column:
+        seekers, jobs = (F.coalesce(F.try_element_at(f"{s}_terms", F.lit(field)), F.array()) for s in ("seeker", "job"))
+        each = F.transform(seekers, lambda a: F.transform(jobs, lambda b: F.concat_ws("/", F.lit(field), a, b)))
+        return F.flatten(each)
+
     start = time.perf_counter()
-    seekers, jobs = (pair_terms(pairs, side, list(FIELDS), min_support=1, max_terms=1000) for side in ("seeker", "job"))
-    carried = combine_terms(seekers, jobs, TEMPLATES).withColumn(
-        "meta", F.concat_ws("/", "seeker_field", "seeker_term", "job_field", "job_term")
-    )
-    metas = F.sort_array(F.collect_set("meta"))
     alone = F.transform("metas", lambda m: F.array(m))
     together = F.flatten(
         F.transform(
@@ -209,38 +173,37 @@ def naive(spark: SparkSession, folder: Path, mine_seconds: float) -> dict[str, A
         )
     )
     exploded = (
-        carried.groupBy(*PAIR)
-        .agg(metas.alias("metas"))
-        .join(pairs.select(*PAIR, "is_hire"), list(PAIR), "inner")
+        spark.read.parquet(str(folder / "pairs"))
+        .select((F.col("kind") == "hire").alias("is_hire"), F.concat(*map(of_field, FIELDS)).alias("metas"))
         .select("is_hire", F.explode(F.concat(alone, together)).alias("items"))
     )
     counted = exploded.groupBy("items").agg(F.count("*").alias("n"), F.sum(F.col("is_hire").cast("int")).alias("hires"))
     row = counted.agg(F.sum("n"), F.count(F.when(F.col("hires") >= LIMITS.min_support, True))).first()
-    seconds = time.perf_counter() - start
     assert row is not None
-    print(f"  the naive explode: {row[0]:,} rows in {seconds:.1f} s; ours: mined in {mine_seconds:.1f} s")
-    return {"naive_seconds": round(seconds, 1), "naive_over_ours_seconds": round(seconds / mine_seconds, 2)}
+    return row[0], time.perf_counter() - start
 
 
-def liblinear(trained: Trained) -> dict[str, Any]:
+def liblinear(trained: Fitted) -> dict[str, Any]:
     """scikit-learn's solver on the same matrix, all of it in memory, at every strength of the path."""
     from scipy import sparse
     from sklearn.linear_model import LogisticRegression
 
-    matrix = trained.matrix
-    x = sparse.csr_matrix(
-        (np.ones(len(matrix.links)), matrix.links, matrix.offsets), (len(matrix.weight), matrix.n_links)
-    )
+    matches = trained.matches
+    assert matches is not None
+    carriers = matches.carriers
+    x = sparse.csc_matrix(
+        (np.ones(len(carriers.values)), carriers.values, carriers.offsets), (len(matches.weight), matches.n_links)
+    ).tocsr()
     start = time.perf_counter()
-    for point in trained.path:
+    for point in trained.points:
         LogisticRegression(l1_ratio=1.0, solver="liblinear", C=1 / point.strength, intercept_scaling=100).fit(
-            x, matrix.is_hire, sample_weight=matrix.weight
+            x, matches.is_hire, sample_weight=matches.weight
         )
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    list(path_points(matrix, PENALTY))
+    list(path_points(matches, PENALTY))
     own = time.perf_counter() - start
-    print(f"liblinear, the same {len(trained.path)} strengths: {seconds:.1f} s; ours, with the counts: {own:.1f} s")
+    print(f"liblinear, the same {len(trained.points)} strengths: {seconds:.1f} s; ours, with the counts: {own:.1f} s")
     return {"liblinear_seconds": round(seconds, 1), "path_alone_seconds": round(own, 1)}
 
 

@@ -1,203 +1,228 @@
-"""Which meta links pairs carry together, and how many of them were hired: the counting of Apriori, without its joins.
+"""Which items pairs carry together, and how many of the pairs were hired: the counting of Apriori, without its joins.
 
-A pair's meta links are numbers in ascending order. A group is all pairs that carry some meta link, each with the ones
-after it: every combination that starts with that meta link is in its group and in no other, so that groups are counted
-apart, on as many machines as there are. Within a group, what comes after is counted by occurrence deliver (Uno, Kiyomi
-and Arimura, LCM ver. 2, FIMI 2004): each pair adds one to the counter of each of its later meta links; a frequent one
-hands the pairs that have it on, and what comes after it is counted in the same way. No combination is written down that
-fewer than `min_support` hires carry, and none is counted whose parts that begin alike are not all frequent.
+A pair's items are numbers in ascending order. A group is all pairs that carry some combination; what comes after its
+last item is counted by occurrence deliver (Uno, Kiyomi and Arimura, LCM ver. 2, FIMI 2004): each pair adds one to the
+counter of each of its later items. Every combination is found in the group of its first items and in no other. None is
+written down that fewer than `min_support` hires carry, nor one that as many pairs carry as one of its parts: the same
+pairs do, so that it says nothing that the shorter one does not, and nor does any extension of it.
 
-Memory: the largest group, some 40 bytes for each meta link that its pairs have after it, and the combinations not
-handed over yet.
+Memory: 4 bytes for each combination of each pair, twice, and some 60 for each combination. Of the longest the pairs
+are left out where no-hires outnumber hires: they can be no link, and nothing grows from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[Any]
+from jobs.graph.l1_path import Floats
+from jobs.graph.lists import Ints, Lists, ends
 
-GROWN = pa.schema(
-    [
-        ("items", pa.list_(pa.int32())),
-        ("n_pairs", pa.int64()),
-        ("n_rows", pa.int64()),
-        ("n_hires", pa.float64()),
-        ("n_no_hires", pa.float64()),
-        ("pairs", pa.list_(pa.int64())),
-    ]
-)
-GROWN_DDL = "items array<int>, n_pairs bigint, n_rows bigint, n_hires double, n_no_hires double, pairs array<bigint>"
-# Handed over at once: numbers of pairs.
-BATCH = 1 << 20
+ANY = np.iinfo(np.int64).max
+# Pairs of combinations that a call of the compiled loop hands over at once, or those of one group.
+BATCH = 1 << 22
 
 
 @dataclass(frozen=True)
-class Group:
-    """The pairs that carry the combination `items`, and the meta links that each has after it.
+class Labels:
+    """(n,) each: whether the pair was hired, and its weight."""
 
-    `pair`, `is_hire`, `weight` (n,); `offsets` (n + 1,) and `metas`: int32, ascending within a pair.
-    """
-
-    items: tuple[int, ...]
-    pair: Ints
     is_hire: NDArray[np.bool_]
     weight: Floats
-    offsets: Ints
-    metas: Ints
 
 
-def grown_of_batches(batches: Iterable[pa.RecordBatch], min_support: int, max_arity: int) -> Iterator[pa.RecordBatch]:
-    """`GROWN`: a row a frequent combination of 2 to `max_arity` meta links, those of whole groups.
+@dataclass(frozen=True)
+class Found:
+    """`item` was found after `group`: (n,) each, ascending by group, then item. `pairs`: those that carry both.
 
-    A batch has the columns meta, pair, is_hire, weight and later (list of int); rows are in order of meta. `pairs` are
-    those that carry the combination; they are left out, [], where its no-hires outnumber its hires.
+    `counts` (n, 4): the pairs, the hires among them, weight of the hires, and of the others; weights to 6 decimals.
     """
-    found = _Found()
-    for group in groups_of(batches):
-        _grow(group, min_support, max_arity, found)
-        if found.n_held >= BATCH:
-            yield found.batch()
-            found = _Found()
-    if found.items:
-        yield found.batch()
+
+    group: Ints
+    item: Ints
+    counts: Floats
+    pairs: Lists
 
 
-def groups_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Group]:
-    """The rows of each meta link, however the batches cut them."""
-    open_parts: list[pa.RecordBatch] = []
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        metas = batch.column("meta").to_numpy()
-        starts = np.r_[0, np.flatnonzero(np.diff(metas)) + 1, len(metas)]
-        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            part = batch.slice(start, end - start)
-            if open_parts and open_parts[0].column("meta")[0] != part.column("meta")[0]:
-                yield _group(open_parts)
-                open_parts = []
-            open_parts.append(part)
-    if open_parts:
-        yield _group(open_parts)
+@dataclass(frozen=True)
+class Level:
+    """Combinations of one length, in order: `items` (n, length) int32, ascending; `counts` and `pairs` as in `Found`.
+
+    `key` (n,) int64, ascending, is the place of the first items in the level before, and the last item.
+    """
+
+    items: Ints
+    counts: Floats
+    pairs: Lists
+    key: Ints
 
 
-def _group(parts: list[pa.RecordBatch]) -> Group:
-    def joined(name: str) -> Ints:
-        return np.concatenate([part.column(name).to_numpy(zero_copy_only=False) for part in parts])
+def combined(single: Level, carried: Lists, labels: Labels, *, min_support: int, max_arity: int) -> list[Level]:
+    """The frequent, telling combinations of 1 to `max_arity` items, a level a length.
 
-    lengths = np.concatenate([part.column("later").value_lengths().to_numpy() for part in parts])
-    later = np.concatenate([part.column("later").flatten().to_numpy() for part in parts])
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    first = int(parts[0].column("meta")[0].as_py())
-    return Group((first,), joined("pair"), joined("is_hire"), joined("weight"), offsets, later)
-
-
-@dataclass
-class _Found:
-    """Combinations to hand over: parts of as many rows each, but for the pairs, which lie one after the other."""
-
-    items: list[pa.Array] = field(default_factory=list)
-    counts: list[Floats] = field(default_factory=list)
-    lengths: list[Ints] = field(default_factory=list)
-    pairs: list[Ints] = field(default_factory=list)
-    n_held: int = 0
-
-    def add(self, items: Ints, counts: Floats, lengths: Ints, pairs: Ints) -> None:
-        """`items` (n, arity), `counts` (n, 4) as `_counts` gives them, `lengths` (n,): pairs of each."""
-        offsets = np.arange(len(items) + 1, dtype=np.int32) * items.shape[1]
-        self.items.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(items.astype(np.int32).ravel())))
-        self.counts.append(counts)
-        self.lengths.append(lengths)
-        self.pairs.append(pairs)
-        self.n_held += len(pairs) + items.size
-
-    def batch(self) -> pa.RecordBatch:
-        n_pairs, n_rows, n_hires, n_no_hires = np.concatenate(self.counts).T
-        ends = np.concatenate([[0], np.cumsum(np.concatenate(self.lengths))]).astype(np.int32)
-        columns = [
-            pa.concat_arrays(self.items),
-            pa.array(n_pairs.astype(np.int64)),
-            pa.array(n_rows.astype(np.int64)),
-            pa.array(n_hires),
-            pa.array(n_no_hires),
-            pa.ListArray.from_arrays(pa.array(ends), pa.array(np.concatenate(self.pairs))),
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=GROWN)
+    `single` has every item, with the counts and pairs of all that carry it; `carried` the items of each pair that are
+    combined.
+    """
+    levels = [single]
+    for arity in range(2, max_arity + 1):
+        shorter = levels[-1]
+        found = after(
+            (shorter.pairs, shorter.items[:, -1]),
+            carried,
+            labels,
+            min_support=min_support,
+            fewer_than=(shorter.counts[:, 0], single.counts[:, 0]),
+            is_last=arity == max_arity,
+        )
+        level = Level(
+            np.column_stack([shorter.items[found.group], found.item]),
+            found.counts,
+            found.pairs,
+            found.group * len(single.items) + found.item,
+        )
+        levels.append(level if arity == 2 else _telling(level, levels))
+    return levels
 
 
-def _grow(group: Group, min_support: int, max_arity: int, found: _Found) -> None:
-    """Add every frequent combination that starts with the group's own."""
-    if group.is_hire.sum() < min_support or not len(group.metas):
-        return
-    metas, numbers = np.unique(group.metas, return_inverse=True)
-    counts = _counts(group.offsets, numbers, group.is_hire, group.weight, len(metas))
+def _telling(level: Level, shorter: Sequence[Level]) -> Level:
+    """Those of which every part is telling itself, and carried by more pairs."""
+    tells = np.ones(len(level.items), bool)
+    for dropped in range(level.items.shape[1]):
+        place = _places(np.delete(level.items, dropped, axis=1), shorter)
+        tells &= (place >= 0) & (level.counts[:, 0] < shorter[-1].counts[place, 0])
+    kept = np.flatnonzero(tells)
+    return Level(level.items[kept], level.counts[kept], level.pairs.take(kept), level.key[kept])
+
+
+def _places(items: Ints, levels: Sequence[Level]) -> Ints:
+    """(n,) int64: where combinations are in their level; -1 where they are not."""
+    place = items[:, 0].astype(np.int64)
+    for arity in range(2, items.shape[1] + 1):
+        known, asked = levels[arity - 1].key, place * len(levels[0].items) + items[:, arity - 1]
+        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        place = np.where(known[at] == asked, at, -1) if len(known) else np.full(len(items), -1)
+    return place
+
+
+def after(
+    groups: tuple[Lists, Ints],
+    carried: Lists,
+    labels: Labels,
+    *,
+    min_support: int,
+    fewer_than: tuple[Floats, Floats] | None = None,
+    is_last: bool = False,
+) -> Found:
+    """What at least `min_support` hires of a group carry after its last item.
+
+    `groups`: the pairs of each, and its last item; `carried`: the items of each pair, ascending. `fewer_than`: found is
+    only what fewer pairs carry than these, of the group and of the item. With `is_last` the pairs of what no-hires
+    outnumber hires in are left out.
+    """
+    pairs, last = groups
+    n_items = int(carried.values.max(initial=-1)) + 1
+    of_group, of_item = fewer_than or (np.full(len(pairs), np.inf), np.full(n_items, np.inf))
+    parts: list[tuple[Ints, ...]] = []
+    start = 0
+    while start < len(pairs):
+        start, *part = _after(
+            (pairs.offsets, pairs.values, last.astype(np.int32), of_group), start, (carried.offsets, carried.values),
+            of_item, labels.is_hire, labels.weight, min_support, is_last, BATCH,
+        )  # fmt: skip
+        parts.append(tuple(part))
+    shapes = ((0, np.int64), (0, np.int32), ((0, 4), float), (0, np.int64), (0, np.int32))
+    nothing = tuple(np.zeros(shape, kind) for shape, kind in shapes)
+    group, item, counts, lengths, values = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     # sums of fractions change with the order of the pairs
     counts[:, 2:] = counts[:, 2:].round(6)
-    is_frequent = counts[:, 1] >= min_support
-    chosen = np.flatnonzero(is_frequent)
-    if not len(chosen):
-        return
-    place = np.where(is_frequent, np.cumsum(is_frequent) - 1, -1)
-    counts = counts[chosen]
-    lengths = counts[:, 0].astype(np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    rows, at = _carrying(group.offsets, numbers, place, starts)
-    items = np.column_stack([np.tile(group.items, (len(chosen), 1)), metas[chosen]])
-    is_hired = counts[:, 3] <= counts[:, 2]
-    found.add(items, counts, lengths * is_hired, group.pair[rows[np.repeat(is_hired, lengths)]])
-    if items.shape[1] == max_arity:
-        return
-    for number, combination in enumerate(items.tolist()):
-        part = slice(starts[number], starts[number + 1])
-        longer = _conditional(group, tuple(combination), rows[part], at[part], is_frequent[numbers])
-        _grow(longer, min_support, max_arity, found)
-
-
-def _conditional(group: Group, items: tuple[int, ...], rows: Ints, at: Ints, is_frequent: NDArray[np.bool_]) -> Group:
-    """The group of a longer combination: its `rows` in `group`, each with the frequent ones of those after `at`."""
-    lengths = group.offsets[rows + 1] - at - 1
-    row = np.repeat(np.arange(len(rows)), lengths)
-    later = np.arange(len(row)) + np.repeat(at + 1 - np.cumsum(lengths) + lengths, lengths)
-    kept = is_frequent[later]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=len(rows)))])
-    return Group(items, group.pair[rows], group.is_hire[rows], group.weight[rows], offsets, group.metas[later[kept]])
+    return Found(group, item, counts, Lists(ends(lengths), values))
 
 
 @njit(cache=True)
-def _counts(offsets, metas, is_hire, weight, n):  # type: ignore[no-untyped-def]
-    """(n, 4), of each meta link: the pairs that have it, the hires among them, weight of the hires, of the others."""
-    counts = np.zeros((n, 4))
-    for row in range(len(is_hire)):
-        for at in range(offsets[row], offsets[row + 1]):
-            found = counts[metas[at]]
-            found[0] += 1
-            if is_hire[row]:
-                found[1] += 1
-                found[2] += weight[row]
+def _after(groups, first, carried, of_item, is_hire, weight, min_support, is_last, batch):  # type: ignore[no-untyped-def]
+    """Of the groups from `first` on, until a batch is full: the next group, and group, item, counts, lengths, pairs."""
+    offsets, pairs, last, of_group = groups
+    own_offsets, own_items = carried
+    n_items, n_groups = len(of_item), len(offsets) - 1
+    counts = np.zeros((n_items, 4))
+    ends = np.full(n_items, -1, np.int64)
+    touched = np.empty(n_items, np.int32)
+    found_group, found_item = np.empty(1024, np.int64), np.empty(1024, np.int32)
+    found_counts, found_lengths = np.empty((1024, 4)), np.empty(1024, np.int64)
+    found_pairs = np.empty(batch, np.int32)
+    n_found = n_pairs = 0
+    group = first
+    while group < n_groups and n_pairs < batch:
+        n_touched = 0
+        for at in range(offsets[group], offsets[group + 1]):
+            pair = pairs[at]
+            for own in range(own_offsets[pair + 1] - 1, own_offsets[pair] - 1, -1):
+                item = own_items[own]
+                if item <= last[group]:
+                    break
+                if counts[item, 0] == 0:
+                    touched[n_touched] = item
+                    n_touched += 1
+                counts[item, 0] += 1
+                if is_hire[pair]:
+                    counts[item, 1] += 1
+                    counts[item, 2] += weight[pair]
+                else:
+                    counts[item, 3] += weight[pair]
+        n_chosen, n_more = 0, 0
+        for number in range(n_touched):
+            item = touched[number]
+            n = counts[item, 0]
+            if counts[item, 1] >= min_support and n < of_group[group] and n < of_item[item]:
+                touched[n_chosen] = item
+                n_chosen += 1
+                n_more += int(n)
             else:
-                found[3] += weight[row]
-    return counts
+                counts[item] = 0
+        chosen = np.sort(touched[:n_chosen])
+        if n_found + n_chosen > len(found_group):
+            n_room = 2 * (n_found + n_chosen)
+            found_group, found_item = _longer(found_group, n_room), _longer(found_item, n_room)
+            found_lengths = _longer(found_lengths, n_room)
+            wider = np.empty((n_room, 4))
+            wider[:n_found] = found_counts[:n_found]
+            found_counts = wider
+        if n_pairs + n_more > len(found_pairs):
+            found_pairs = _longer(found_pairs, n_pairs + n_more)
+        for item in chosen:
+            is_outnumbered = np.rint(counts[item, 3] * 1e6) > np.rint(counts[item, 2] * 1e6)
+            n = 0 if is_last and is_outnumbered else int(counts[item, 0])
+            found_group[n_found], found_item[n_found], found_lengths[n_found] = group, item, n
+            found_counts[n_found] = counts[item]
+            n_found += 1
+            ends[item] = n_pairs if n else -1
+            n_pairs += n
+            counts[item] = 0
+        if n_chosen:
+            for at in range(offsets[group], offsets[group + 1]):
+                pair = pairs[at]
+                for own in range(own_offsets[pair + 1] - 1, own_offsets[pair] - 1, -1):
+                    item = own_items[own]
+                    if item <= last[group]:
+                        break
+                    if ends[item] >= 0:
+                        found_pairs[ends[item]] = pair
+                        ends[item] += 1
+        for item in chosen:
+            ends[item] = -1
+        group += 1
+    return (
+        group, found_group[:n_found].copy(), found_item[:n_found].copy(), found_counts[:n_found].copy(),
+        found_lengths[:n_found].copy(), found_pairs[:n_pairs].copy(),
+    )  # fmt: skip
 
 
 @njit(cache=True)
-def _carrying(offsets, metas, place, starts):  # type: ignore[no-untyped-def]
-    """The rows that have each meta link with a place, from `starts` of its place on, and where they have it."""
-    ends = starts.copy()
-    rows = np.empty(starts[-1], np.int64)
-    found_at = np.empty(starts[-1], np.int64)
-    for row in range(len(offsets) - 1):
-        for at in range(offsets[row], offsets[row + 1]):
-            chosen = place[metas[at]]
-            if chosen >= 0:
-                rows[ends[chosen]] = row
-                found_at[ends[chosen]] = at
-                ends[chosen] += 1
-    return rows, found_at
+def _longer(values, n):  # type: ignore[no-untyped-def]
+    longer = np.empty(n, values.dtype)
+    longer[: len(values)] = values
+    return longer

@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.graph.l1_path import Fit, Floats, Ints, Matches, largest_strength
+from jobs.graph.l1_path import Fit, Floats, Matches, largest_strength, log_losses
+from jobs.graph.lists import Ints
 
 # The last pairs by time are held out: as many as make a fifth.
 SHARE = 0.2
@@ -56,7 +57,7 @@ def held_out_losses(matches: Matches, is_held_out: NDArray[np.bool_], falling: l
         fit.move_to(strength, before)
         before = strength
         margins = fit.reweighed(min(strength, REWEIGHED_AT)).margins[is_held_out]
-        loss = np.logaddexp(0.0, np.where(sides[0], -margins, margins))
+        loss = log_losses(margins, sides[0])
         losses.append(float(np.average(loss, weights=matches.weight[is_held_out])))
         if min(losses[-PATIENCE:]) > min(losses) * (1 + SAME_LOSS):
             break

@@ -7,12 +7,10 @@ J. R. Stat. Soc. B 74, 2012, §7), and then those that break the optimality cond
 working set, Newton steps whose quadratic is solved by coordinate descent (Friedman, Hastie and Tibshirani,
 J. Stat. Softw. 33, 2010, §3).
 
-Memory: about twelve numbers of 8 bytes a pair and three a link, and of the matches only the working set's, 4 bytes
-each; all matches are read from front to back, from a mapped file if need be, a few times a strength. So 10^7 pairs and
-10^7 links are 1.2 GB, the working set's matches, and the page cache. Why not a library's solver: Spark's OWL-QN runs a
-job an iteration, about a hundred of them a strength (14 s for 2,128 pairs and 14,819 links, where seven strengths take
-0.06 s here); liblinear is as exact and nearly as fast there, but wants every match in memory at 16 bytes and more, and
-starts each strength from nothing.
+Memory: about twelve numbers of 8 bytes a pair and three a link, and 4 bytes a match; all matches are read a few times a
+strength. Why not a library's solver: Spark's OWL-QN runs a job an iteration, about a hundred of them a strength (14 s
+for 2,128 pairs and 14,819 links, where seven strengths take 0.06 s here); liblinear is as exact and nearly as fast
+there, but wants every match at 16 bytes and more, and starts each strength from nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from jobs.graph.lists import Ints, Lists
+
 Floats = NDArray[np.float64]
-Ints = NDArray[Any]
 
 # No gradient may miss its bound by more than this share of the strength: of two hires, two thousandths of one.
 TOLERANCE = 1e-3
@@ -38,29 +36,34 @@ LEAST_CURVATURE = 1e-9
 
 @dataclass(frozen=True)
 class Matches:
-    """Labelled pairs and the links that each carries.
+    """Labelled pairs and the links that they carry.
 
-    `is_hire` (n,) bool; `weight` (n,) float64, of mean 1; `offsets` (n + 1,) int64; `links` (matches,) int32, those of
-    pair i at offsets[i]:offsets[i + 1], each once.
+    `is_hire` (n,) bool; `weight` (n,) float64, of mean 1; `carriers`: of each link, the pairs that carry it, ascending.
     """
 
     is_hire: NDArray[np.bool_]
     weight: Floats
-    offsets: Ints
-    links: Ints
-    n_links: int
+    carriers: Lists
+
+    @property
+    def n_links(self) -> int:
+        return len(self.carriers)
 
     def per_link(self, values: Floats) -> Floats:
         """(n_links,): the sum of the pairs' values over the pairs that carry the link."""
-        sums = np.zeros(self.n_links)
-        _add_per_link(values, self.offsets, self.links, sums)
-        return sums
+        return _sums(self.carriers.offsets, self.carriers.values, np.arange(self.n_links), values)
 
     def best(self, scores: Floats) -> Floats:
         """(n,): the greatest score among the pair's links; -inf for a pair without any."""
         found = np.full(len(self.weight), -np.inf)
-        _best_per_pair(scores, self.offsets, self.links, found)
+        _best(self.carriers.offsets, self.carriers.values, scores, found)
         return found
+
+    def linked(self, links: Ints) -> NDArray[np.bool_]:
+        """(n,): whether the pair carries one of the links."""
+        is_linked = np.zeros(len(self.weight), bool)
+        is_linked[self.carriers.take(links).values] = True
+        return is_linked
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,8 @@ class Fit:
         rate = float(np.average(matches.is_hire, weights=matches.weight))
         self.intercept = float(np.log(rate / (1 - rate)))
         self.margins = np.full(len(matches.weight), self.intercept)
-        self.working = np.zeros(0, np.int32)
+        self.working = np.zeros(0, np.int64)
         self.weights = np.zeros(0)
-        self.starts, self.rows = np.zeros(1, np.int64), np.zeros(0, np.int32)
 
     def move_to(self, strength: float, before: float) -> None:
         """To the optimum at `strength`, from that at `before`."""
@@ -143,20 +145,13 @@ class Fit:
         return self.matches.weight * (_sigmoid(self.margins) - self.matches.is_hire)
 
     def _work_on(self, wanted: NDArray[np.bool_]) -> None:
-        """The working set becomes the links wanted and those with a weight; their pairs are gathered."""
+        """The working set becomes the links wanted and those with a weight."""
         has_weight = self.weights != 0
         wanted[self.working[has_weight]] = True
-        working = np.flatnonzero(wanted).astype(np.int32)
+        working = np.flatnonzero(wanted)
         weights = np.zeros(len(working))
         weights[np.searchsorted(working, self.working[has_weight])] = self.weights[has_weight]
         self.working, self.weights = working, weights
-        place = np.full(self.matches.n_links, -1, np.int32)
-        place[working] = np.arange(len(working), dtype=np.int32)
-        counts = np.zeros(len(working) + 1, np.int64)
-        _count_columns(place, self.matches.links, counts)
-        self.starts = np.cumsum(counts)
-        self.rows = np.empty(self.starts[-1], np.int32)
-        _fill_columns(place, self.matches.offsets, self.matches.links, self.starts[:-1].copy(), self.rows)
 
     def _solve(self, strength: float) -> None:
         """Newton steps on the working set, each as long as it makes the objective smaller."""
@@ -168,7 +163,15 @@ class Fit:
             p = _sigmoid(self.margins)
             curvature = np.maximum(self.matches.weight * p * (1 - p), LEAST_CURVATURE)
             weights, slopes = self.weights.copy(), residuals.copy()
-            shift = _descend(self.starts, self.rows, curvature, slopes, weights, strength, TOLERANCE, MAX_SWEEPS)
+            carriers = self.matches.carriers
+            columns = (carriers.offsets, carriers.values, self.working)
+            # links reach their pairs all over memory: what sweeps read is laid out in the order in which they read it
+            starts, rows, pairs = _in_reading_order(*columns, len(slopes))
+            read = (curvature[pairs], slopes[pairs])
+            rest = curvature.sum(), slopes.sum()
+            shift = _descend(starts, rows, *read, *rest, weights, strength, TOLERANCE, MAX_SWEEPS)
+            slopes[pairs] = read[1]
+            slopes += curvature * shift
             # what the descent added to each margin, intercept and all
             moved = (slopes - residuals) / curvature
             step = 1.0
@@ -188,12 +191,14 @@ class Fit:
                 return
 
     def _objective(self, margins: Floats, weights: Floats, strength: float) -> float:
-        losses = np.logaddexp(0.0, np.where(self.matches.is_hire, -margins, margins))
-        return float(self.matches.weight @ losses + strength * np.abs(weights).sum())
+        # not by @: BLAS starts threads for it, which wait longer than they work
+        losses = self.matches.weight * log_losses(margins, self.matches.is_hire)
+        return float(losses.sum() + strength * np.abs(weights).sum())
 
     def _violation(self, residuals: Floats, strength: float) -> float:
         """By how much the worst gradient, the intercept's among them, misses the optimality conditions."""
-        gradients = _column_sums(self.starts, self.rows, residuals)
+        carriers = self.matches.carriers
+        gradients = _sums(carriers.offsets, carriers.values, self.working, residuals)
         off = np.where(
             self.weights != 0,
             np.abs(gradients + strength * np.sign(self.weights)),
@@ -202,92 +207,105 @@ class Fit:
         return max(abs(float(residuals.sum())), float(off.max(initial=0.0)))
 
 
+def log_losses(margins: Floats, is_hire: NDArray[np.bool_]) -> Floats:
+    """(n,): of hires and no-hires with these log odds of a hire. NumPy's logaddexp is the same, at ten times the time.
+
+    >>> log_losses(np.array([0.0, 0.0, 800.0]), np.array([True, False, False])).round(4).tolist()
+    [0.6931, 0.6931, 800.0]
+    """
+    signed = np.where(is_hire, -margins, margins)
+    return np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
+
+
 def _sigmoid(margins: Floats) -> Floats:
     return 0.5 * (1.0 + np.tanh(0.5 * margins))
 
 
 @njit(cache=True)
-def _add_per_link(values, offsets, links, sums):  # type: ignore[no-untyped-def]
-    for pair in range(len(values)):
-        for at in range(offsets[pair], offsets[pair + 1]):
-            sums[links[at]] += values[pair]
-
-
-@njit(cache=True)
-def _best_per_pair(scores, offsets, links, found):  # type: ignore[no-untyped-def]
-    for pair in range(len(found)):
-        for at in range(offsets[pair], offsets[pair + 1]):
-            found[pair] = max(found[pair], scores[links[at]])
-
-
-@njit(cache=True)
-def _count_columns(place, links, counts):  # type: ignore[no-untyped-def]
-    """counts[c + 1] becomes the number of pairs that carry working link c."""
-    for at in range(len(links)):
-        column = place[links[at]]
-        if column >= 0:
-            counts[column + 1] += 1
-
-
-@njit(cache=True)
-def _fill_columns(place, offsets, links, ends, rows):  # type: ignore[no-untyped-def]
-    """rows[starts[c]:starts[c + 1]] become the pairs of working link c, ascending; `ends` come as the starts."""
-    for pair in range(len(offsets) - 1):
-        for at in range(offsets[pair], offsets[pair + 1]):
-            column = place[links[at]]
-            if column >= 0:
-                rows[ends[column]] = pair
-                ends[column] += 1
-
-
-@njit(cache=True)
-def _column_sums(starts, rows, values):  # type: ignore[no-untyped-def]
-    sums = np.zeros(len(starts) - 1)
-    for column in range(len(sums)):
-        for at in range(starts[column], starts[column + 1]):
-            sums[column] += values[rows[at]]
+def _sums(offsets, rows, links, values):  # type: ignore[no-untyped-def]
+    sums = np.zeros(len(links))
+    for number in range(len(links)):
+        total = 0.0
+        for at in range(offsets[links[number]], offsets[links[number] + 1]):
+            total += values[rows[at]]
+        sums[number] = total
     return sums
 
 
 @njit(cache=True)
-def _descend(starts, rows, curvature, slopes, weights, strength, tolerance, max_sweeps):  # type: ignore[no-untyped-def]
+def _best(offsets, rows, scores, found):  # type: ignore[no-untyped-def]
+    for link in range(len(scores)):
+        for at in range(offsets[link], offsets[link + 1]):
+            found[rows[at]] = max(found[rows[at]], scores[link])
+
+
+@njit(cache=True)
+def _in_reading_order(offsets, pairs, links, n):  # type: ignore[no-untyped-def]
+    """The pairs of these links, renumbered as they first come: starts (links + 1,), numbers, and the pair of each."""
+    starts = np.zeros(len(links) + 1, np.int64)
+    for number in range(len(links)):
+        starts[number + 1] = starts[number] + offsets[links[number] + 1] - offsets[links[number]]
+    rows, number_of, read = np.empty(starts[-1], np.int32), np.full(n, -1, np.int32), np.empty(n, np.int32)
+    n_read, n_rows = 0, 0
+    for link in links:
+        for at in range(offsets[link], offsets[link + 1]):
+            pair = pairs[at]
+            if number_of[pair] < 0:
+                number_of[pair] = n_read
+                read[n_read] = pair
+                n_read += 1
+            rows[n_rows] = number_of[pair]
+            n_rows += 1
+    return starts, rows, read[:n_read].copy()
+
+
+@njit(cache=True)
+def _descend(  # type: ignore[no-untyped-def]
+    starts, rows, curvature, slopes, total, total_slope, weights, strength, tolerance, max_sweeps
+):
     """Coordinate descent on the quadratic; changes `weights` and the pairs' `slopes`; returns the intercept's move.
 
-    Sweeps over all links and over those with a weight take turns: over all until nothing moves, with up to
-    `max_sweeps` over the others in between. A move is nothing where it changes its own gradient by less than a tenth of
-    what the tolerance allows.
+    `total` and `total_slope` are the curvature and the slopes of all pairs, those without a working link too. The
+    intercept's part of the slopes is left to be written.
+
+    The intercept goes with every move to where it is best, so that the slopes sum to nothing all the time; what it adds
+    to a slope is one number. Were it moved by itself once a sweep, links that together are in most hires
+    would wait for it: that took three times as many sweeps. Sweeps over all links and over those with a weight take
+    turns: over all until nothing moves, with up to `max_sweeps` over the others in between. A move is nothing where it
+    changes its own gradient by less than a tenth of what the tolerance allows.
     """
     n = len(weights)
-    curves = np.zeros(n)
+    curves, free = np.zeros(n), np.zeros(n)
     for column in range(n):
         for at in range(starts[column], starts[column + 1]):
             curves[column] += curvature[rows[at]]
-    total, shift, over_all = curvature.sum(), 0.0, True
+        # what is left of it where the intercept goes along; nothing, where all pairs carry the link
+        rest = 1.0 - curves[column] / total
+        free[column] = curves[column] * rest if rest > 1e-9 else 0.0
+    shift, over_all = -total_slope / total, True
     for _ in range(max_sweeps):
-        move = -slopes.sum() / total
-        shift += move
-        for pair in range(len(slopes)):
-            slopes[pair] += curvature[pair] * move
-        largest = abs(move) * total
+        largest = 0.0
         for column in range(n):
             old = weights[column]
-            if (not over_all and old == 0.0) or curves[column] == 0.0:
+            if (not over_all and old == 0.0) or free[column] == 0.0:
                 continue
-            slope = 0.0
-            for at in range(starts[column], starts[column + 1]):
+            start, end = starts[column], starts[column + 1]
+            slope = shift * curves[column]
+            for at in range(start, end):
                 slope += slopes[rows[at]]
-            target = curves[column] * old - slope
+            target = free[column] * old - slope
             if target > strength:
-                new = (target - strength) / curves[column]
+                new = (target - strength) / free[column]
             elif target < -strength:
-                new = (target + strength) / curves[column]
+                new = (target + strength) / free[column]
             else:
                 new = 0.0
             if new != old:
                 weights[column] = new
-                for at in range(starts[column], starts[column + 1]):
+                for at in range(start, end):
                     slopes[rows[at]] += curvature[rows[at]] * (new - old)
-                largest = max(largest, abs(new - old) * curves[column])
+                shift -= curves[column] / total * (new - old)
+                largest = max(largest, abs(new - old) * free[column])
         is_still = largest <= 0.1 * tolerance * strength
         if is_still and over_all:
             break

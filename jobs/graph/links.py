@@ -9,32 +9,30 @@ So is being telling: a combination that the same pairs carry as one of its parts
 one does not (where all are of one region, `analyst, here → engineer, here`), and nor does any extension of
 it.
 
-2^k is never made: a combination is counted only if its parts that begin alike are frequent, a pair enters combinations
-with at most `max_meta_links` of its meta links, and they are at most `max_arity` long. See `combinations`.
+2^k is never made: a combination is counted only if its first items are frequent, a pair enters combinations
+with at most `max_meta_links` of its meta links, and they are at most `max_arity` long. See `combinations`, which also
+says what memory they take; all is done in one process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from jobs.graph.combinations import GROWN_DDL, grown_of_batches
-from jobs.graph.frames import held, numbered
-from jobs.graph.hires import PAIR
-from jobs.graph.meta_links import (
-    META_LINK,
-    Template,
-    combine_terms,
-    frequent_meta_links,
-    itemsets,
-    pair_terms,
+from jobs.graph.combinations import Labels, combined
+from jobs.graph.l1_path import Floats, Matches
+from jobs.graph.lists import Ints, Lists, ends
+from jobs.graph.meta_links import META_LINK, MetaLinks, Template, frequent_meta_links, kept_terms
+
+ROWS_AT_ONCE = 1 << 16
+NONE = np.iinfo(np.int32).max
+META_LINK_TYPE = pa.struct(
+    [("seeker_field", pa.string()), ("seeker_term", pa.int32()), ("job_field", pa.string()), ("job_term", pa.int32())]
 )
-
-COUNTS = ("n_pairs", "n_rows", "n_hires", "n_no_hires")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,137 +47,155 @@ class Limits:
 
 @dataclass(frozen=True)
 class MinedLinks:
-    """`links`: one row a candidate. `matches`: pair, link, of each pair that carries it.
+    """Candidates, in order of their segments' text: no two read the same.
 
-    `labels`: seeker_id, job_id, kind, at_ts, is_hire, weight of every pair, and `pair`, its number; `itemsets`: the
-    same and its `metas`, the meta_ids of the rows of `metas` that it carries. `cut` counts what the limits left out of
-    hires: terms, and meta links kept out of combinations.
+    `items` (n, max_arity): the meta links of each, by place in `metas`, NONE where there are fewer; `n_hires` and
+    `n_no_hires` (n,): weights; `carriers`: the pairs that carry each. `cut` counts what the limits left out of hires:
+    terms, and meta links kept out of combinations. `n_outside`: hires without any meta link.
     """
 
-    links: DataFrame
-    matches: DataFrame
-    labels: DataFrame
-    itemsets: DataFrame
-    metas: DataFrame
+    items: Ints
+    n_hires: Floats
+    n_no_hires: Floats
+    carriers: Lists
+    metas: MetaLinks
     cut: dict[str, int]
+    n_outside: int
+
+    def matches(self, labels: Labels) -> Matches:
+        return Matches(labels.is_hire, labels.weight / labels.weight.mean(), self.carriers)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """seeker_segment, job_segment, meta_links (by what they are), n_hires and n_no_hires of each, in order."""
+        sides = [_Side.of(self.metas, side) for side in ("seeker", "job")]
+        by_name = _order_by_name(self.metas.names)
+        place, names = np.argsort(by_name).astype(np.int32), self.metas.names.take(pa.array(by_name))
+        for start in range(0, len(self.items), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            items = self.items[rows]
+            metas = _lists(np.sort(np.where(items == NONE, NONE, place[np.minimum(items, len(place) - 1)]), axis=1))
+            columns = [
+                *(side.text(items) for side in sides),
+                pa.ListArray.from_arrays(pa.array(metas.offsets, pa.int32()), names.take(pa.array(metas.values))),
+                pa.array(self.n_hires[rows]),
+                pa.array(self.n_no_hires[rows]),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=LINKS)
 
 
-def mine_links(pairs: DataFrame, templates: Sequence[Template], limits: Limits) -> MinedLinks:
+LINKS = pa.schema(
+    [
+        ("seeker_segment", pa.string()),
+        ("job_segment", pa.string()),
+        ("meta_links", pa.list_(META_LINK_TYPE)),
+        ("n_hires", pa.float64()),
+        ("n_no_hires", pa.float64()),
+    ]
+)
+
+
+def mine_links(
+    labels: Labels, terms: Mapping[tuple[str, str], Lists], templates: Sequence[Template], limits: Limits
+) -> MinedLinks:
     """The links that at least `min_support` hires carry and whose no-hires do not outnumber their hires.
 
-    Nor does a part of them say the same. `pairs` is as `labelled_pairs` makes it; support counts rows, the
-    comparison weights. Columns of `links`: link (int from 0), seeker_segment, job_segment, meta_links,
-    n_pairs, n_rows, n_hires, n_no_hires. A link is known by its two segments: of several combinations that
-    read the same (two skills with two skills can be paired in several ways) there is the shortest, then the
-    first by meta link.
+    Nor does a part of them say the same. `terms` are those of each pair, by side and field, for all fields of the
+    templates. Support counts hires, the comparison weights. A link is known by its two segments: of several
+    combinations that read the same (two skills with two skills can be paired in several ways) there is the shortest,
+    then the first by meta link.
     """
-    pairs = pairs.withColumn("is_hire", F.col("kind") == "hire")
-    number = F.monotonically_increasing_id().alias("pair")
-    labels = held(pairs.select(*PAIR, "kind", "at_ts", "is_hire", "weight", number))
     bounds = {"min_support": limits.min_support, "max_terms": limits.max_terms}
-    seekers = held(pair_terms(pairs, "seeker", sorted({t.seeker for t in templates}), **bounds))
-    jobs = held(pair_terms(pairs, "job", sorted({t.job for t in templates}), **bounds))
-    carried = combine_terms(seekers, jobs, templates)
-    metas = held(frequent_meta_links(carried, labels, min_support=limits.min_support))
-    sets = held(itemsets(labels, carried, metas))
-    grown = held(grow(sets, limits))
-    links, spelt = _readable(_counted(metas, grown, limits.max_arity), metas)
+    kept = {name: kept_terms(lists, labels, **bounds) for name, lists in terms.items()}
+    metas = frequent_meta_links(kept, templates, labels, min_support=limits.min_support)
+    carried = metas.level.pairs.turned(len(labels.is_hire))
+    n_metas = carried.lengths[labels.is_hire]
+    levels = combined(
+        metas.level,
+        carried.first(limits.max_meta_links),
+        labels,
+        min_support=limits.min_support,
+        max_arity=limits.max_arity,
+    )
+    items = np.concatenate([_padded(level.items, limits.max_arity) for level in levels])
+    counts = np.concatenate([level.counts for level in levels])
+    first = _first_of_each(items, metas)
+    first = first[counts[first, 3] <= counts[first, 2]]
     return MinedLinks(
-        links=links,
-        matches=held(_matches(sets, grown, spelt)),
-        labels=labels,
-        itemsets=sets,
+        items=items[first],
+        n_hires=counts[first, 2],
+        n_no_hires=counts[first, 3],
+        carriers=Lists.joined([level.pairs for level in levels]).take(first),
         metas=metas,
         cut={
-            "terms": _total(seekers.unionByName(jobs, allowMissingColumns=True).where("is_hire"), F.col("n_cut")),
-            "meta_links": _total(sets.where("is_hire"), F.greatest(F.size("metas") - limits.max_meta_links, F.lit(0))),
+            "terms": sum(side.n_cut for side in kept.values()),
+            "meta_links": int(np.maximum(n_metas - limits.max_meta_links, 0).sum()),
         },
+        n_outside=int((n_metas == 0).sum()),
     )
 
 
-def grow(sets: DataFrame, limits: Limits) -> DataFrame:
-    """The frequent combinations of two meta links and more: items (ascending meta_ids), COUNTS, pairs (those of it).
+def _first_of_each(items: Ints, metas: MetaLinks) -> Ints:
+    """The place of the first of each that reads the same, in order of the segments' text."""
+    keys = [key for side in ("seeker", "job") for key in _Side.of(metas, side).keys(items)]
+    order = np.lexsort(keys[::-1])
+    is_first = np.zeros(len(order), bool)
+    is_first[:1] = True
+    for key in keys:
+        is_first[1:] |= key[order[1:]] != key[order[:-1]]
+    return order[is_first]
 
-    A pair goes to the group of each of its meta links, with those after it. meta_ids are ascending: those that a pair
-    combines are its first.
+
+@dataclass(frozen=True)
+class _Side:
+    """`texts`: field=term of each segment part, in order; `part` (metas,): which one each meta link has.
+
+    Segments come in the same order by their parts as by their text: a part is followed by nothing or by &, which is
+    less than what a longer part goes on with, a digit.
     """
-    metas = F.slice("metas", 1, limits.max_meta_links)
-    rows = sets.select("pair", "is_hire", "weight", metas.alias("metas"), F.posexplode(metas).alias("place", "meta"))
-    later = F.slice("metas", F.col("place") + 2, limits.max_meta_links).alias("later")
-    grouped = rows.select("meta", "pair", "is_hire", "weight", later).where(F.size("later") > 0)
-    bounds = (limits.min_support, limits.max_arity)
-    if limits.max_arity < 2:
-        grouped = grouped.limit(0)
-    ordered = grouped.repartition("meta").sortWithinPartitions("meta", "pair")
-    return ordered.mapInArrow(lambda batches: grown_of_batches(batches, *bounds), GROWN_DDL)
+
+    texts: pa.StringArray
+    part: Ints
+
+    @staticmethod
+    def of(metas: MetaLinks, side: str) -> _Side:
+        field, term = (metas.names.field(f"{side}_{name}") for name in ("field", "term"))
+        found = pc.binary_join_element_wise(field, term.cast(pa.string()), "=").dictionary_encode()
+        order = pc.sort_indices(found.dictionary).to_numpy()
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order))
+        return _Side(found.dictionary.take(pa.array(order)), rank[found.indices.to_numpy()])
+
+    def parts(self, items: Ints) -> Ints:
+        """(n, arity): the parts of a combination's segment, ascending, each once, then NONE."""
+        parts = np.sort(np.where(items == NONE, NONE, self.part[np.minimum(items, len(self.part) - 1)]), axis=1)
+        parts[:, 1:][parts[:, 1:] == parts[:, :-1]] = NONE
+        return np.sort(parts, axis=1)
+
+    def keys(self, items: Ints) -> list[Ints]:
+        """(n,) int64 each, which together are in order as the segments' texts: two parts in one number."""
+        parts = self.parts(items)
+        columns = [np.where(part == NONE, 0, part.astype(np.int64) + 1) for part in parts.T]
+        columns += [np.zeros(len(items), np.int64)] * (len(columns) % 2)
+        return [(left << 32) | right for left, right in zip(columns[::2], columns[1::2], strict=True)]
+
+    def text(self, items: Ints) -> pa.StringArray:
+        """The parts of each segment, joined by &."""
+        parts = _lists(self.parts(items))
+        texts = self.texts.take(pa.array(parts.values))
+        return pc.binary_join(pa.ListArray.from_arrays(pa.array(parts.offsets, pa.int32()), texts), "&")
 
 
-def _counted(metas: DataFrame, grown: DataFrame, max_arity: int) -> DataFrame:
-    """Counts of every frequent, telling combination: items, COUNTS."""
-    level = metas.select(F.array("meta_id").alias("items"), *COUNTS)
-    counts = [level]
-    for arity in range(2, max_arity + 1):
-        level = telling(grown.where(F.size("items") == arity).drop("pairs"), level, arity)
-        level = held(level) if arity < max_arity else level
-        counts.append(level)
-    return reduce(DataFrame.unionByName, counts)
+def _padded(items: Ints, n: int) -> Ints:
+    return np.pad(items, ((0, 0), (0, n - items.shape[1])), constant_values=NONE)
 
 
-def _matches(sets: DataFrame, grown: DataFrame, spelt: DataFrame) -> DataFrame:
-    """(pair, link): every pair that carries the link, once."""
-    alone = sets.select("pair", F.explode("metas").alias("meta"))
-    single = spelt.where(F.size("items") == 1).select(F.col("items")[0].alias("meta"), "link")
-    together = grown.select("items", "pairs").join(spelt, "items", "inner")
-    return (
-        alone.join(single, "meta", "inner")
-        .select("pair", "link")
-        .unionByName(together.select(F.explode("pairs").alias("pair"), "link"))
-    )
+def _lists(padded: Ints) -> Lists:
+    """What is not NONE of each row."""
+    is_there = padded != NONE
+    return Lists(ends(is_there.sum(axis=1)), padded[is_there])
 
 
-def telling(frequent: DataFrame, shorter: DataFrame, arity: int) -> DataFrame:
-    """The combinations that fewer pairs carry than carry any part of them; the others say what a part says.
-
-    Who carries a combination carries its parts: as many means the same pairs. `shorter` holds the counts of
-    the combinations of one item less.
-    """
-    parts = shorter.select(F.col("items").alias("part"), F.col("n_pairs").alias("n_part"))
-    for dropped in range(1, arity + 1):
-        with_part = frequent.withColumn("part", _without(dropped, arity)).join(parts, "part", "inner")
-        frequent = with_part.where("n_pairs < n_part").drop("part", "n_part")
-    return frequent
-
-
-def _without(place: int, arity: int) -> Column:
-    """`items` but the one at `place`, from 1."""
-    return F.concat(F.slice("items", 1, place - 1), F.slice("items", place + 1, arity))
-
-
-def _readable(counted: DataFrame, metas: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """The links (see `mine_links`), and items → link of the combinations that stand for one."""
-    meta = F.struct(*META_LINK)
-    spelt = (
-        counted.withColumn("meta_id", F.explode("items"))
-        .join(metas.select("meta_id", meta.alias("meta")), "meta_id", "inner")
-        .groupBy("items", *COUNTS)
-        .agg(F.sort_array(F.collect_list("meta")).alias("meta_links"))
-        .withColumn("seeker_segment", segment("seeker"))
-        .withColumn("job_segment", segment("job"))
-    )
-    same = Window.partitionBy("seeker_segment", "job_segment").orderBy(F.size("items"), "items")
-    kept = spelt.withColumn("_n", F.row_number().over(same)).where("_n = 1 AND n_no_hires <= n_hires").drop("_n")
-    links = held(numbered(kept, "link", ["seeker_segment", "job_segment"]))
-    return links.drop("items"), links.select("items", "link")
-
-
-def segment(side: str) -> Column:
-    """A side of `meta_links` as text: its field=term parts, each once, sorted, joined by &."""
-    parts = F.transform(
-        "meta_links", lambda m: F.concat(m[f"{side}_field"], F.lit("="), m[f"{side}_term"].cast("string"))
-    )
-    return F.array_join(F.array_sort(F.array_distinct(parts)), "&")
-
-
-def _total(rows: DataFrame, number: Column) -> int:
-    found = rows.agg(F.coalesce(F.sum(number), F.lit(0)).alias("n")).first()
-    return int(found["n"]) if found else 0
+def _order_by_name(names: pa.StructArray) -> Ints:
+    """The places of meta links in order of what they are."""
+    table = pa.Table.from_arrays([names.field(name) for name in META_LINK], names=META_LINK)
+    return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in META_LINK]).to_numpy()

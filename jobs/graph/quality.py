@@ -2,50 +2,22 @@
 
 One feature a link, 1 where the pair carries it; the label is hire or no-hire (arXiv 2402.13435, §3.1.2). The whole
 regularisation path is fitted, and at each of its points recall and false positives are counted, and beside them what
-the paper's other scorer, the ratio of hires to no-hires, needs for the same recall. One task does it, fed with a row
-a pair in batches, which it spills to a file: nothing comes to the driver but the links kept and a row a point, and
-`l1_path` says what the task holds.
+the paper's other scorer, the ratio of hires to no-hires, needs for the same recall.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.graph.held_out import held_out_losses, last_of_each, least
-from jobs.graph.l1_path import Coefficients, Floats, Ints, Matches, l1_path, largest_strength, strengths
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from jobs.graph.held_out import held_out_losses, least
+from jobs.graph.l1_path import Coefficients, Floats, Matches, l1_path, largest_strength, strengths
+from jobs.graph.lists import Ints
 
 DECIMALS = 4
-HIRE = 1  # the place of hires in KINDS, from 1
-KEPT = pa.struct([("link", pa.int32()), ("quality", pa.float64())])
-POINT = pa.schema(
-    [
-        ("strength", pa.float64()),
-        ("n_links", pa.int32()),
-        ("recall", pa.float64()),
-        ("false_positives", pa.float64()),
-        ("ratio_links", pa.int32()),
-        ("ratio_false_positives", pa.float64()),
-        ("held_out_loss", pa.float64()),
-        ("is_chosen", pa.bool_()),
-        ("kept", pa.list_(KEPT)),
-        ("against", pa.list_(pa.int32())),
-    ]
-)
-POINT_DDL = (
-    "strength double, n_links int, recall double, false_positives double, ratio_links int, "
-    "ratio_false_positives double, held_out_loss double, is_chosen boolean, "
-    "kept array<struct<link:int,quality:double>>, against array<int>"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,59 +64,6 @@ class Point:
     held_out_loss: float | None = None
 
 
-def link_points(labels: DataFrame, matches: DataFrame, n_links: int, penalty: Penalty) -> DataFrame:
-    """`POINT_DDL`, one row a point of the path; only the chosen point's row has its links.
-
-    `labels` has one row a pair: seeker_id, job_id, pair (its number), kind, at_ts, weight; `matches` one a pair and
-    link: pair, link, links from 0 to n_links - 1. A pair without links counts too: the intercept is what hires happen
-    without any. No point is there where there is no link, or only hires, or only no-hires.
-    """
-    from pyspark.sql import functions as F
-
-    from jobs.graph.hires import KINDS, PAIR
-
-    carried = matches.groupBy("pair").agg(F.sort_array(F.collect_list("link")).alias("links"))
-    none = F.array().cast("array<int>")
-    number = F.array_position(F.array(*map(F.lit, KINDS)), F.col("kind")).cast("int")
-    rows = labels.join(carried, "pair", "left").select(
-        *PAIR, "at_ts", number.alias("kind"), "weight", F.coalesce("links", none).alias("links")
-    )
-    # one task, in order of time; and of nothing else's making: sums of fractions change with the order
-    return (
-        rows.repartition(1)
-        .sortWithinPartitions("at_ts", *PAIR)
-        .select("kind", "weight", "links")
-        .mapInArrow(lambda batches: points_of_batches(batches, n_links, penalty), POINT_DDL)
-    )
-
-
-def points_of_batches(batches: Iterable[pa.RecordBatch], n_links: int, penalty: Penalty) -> Iterator[pa.RecordBatch]:
-    """One batch, of `POINT` rows.
-
-    A batch has the columns kind (int: the place in KINDS, from 1), weight and links (list of int), by time.
-    """
-    with tempfile.TemporaryFile() as spilled:
-        parts = []
-        for batch in batches:
-            kind, weight, links = batch.columns
-            links.flatten().to_numpy().astype(np.int32, copy=False).tofile(spilled)
-            lengths = links.value_lengths().to_numpy().astype(np.int32)
-            parts.append((kind.to_numpy(), weight.to_numpy(), lengths))
-        if not parts:
-            return
-        kinds, weights, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
-        hired = kinds == HIRE
-        if n_links == 0 or hired.all() or not hired.any():
-            return
-        spilled.flush()
-        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        # a file of no bytes cannot be mapped
-        mapped = np.memmap(spilled, np.int32, "r") if offsets[-1] else np.zeros(0, np.int32)
-        matches = Matches(hired, weights / weights.mean(), offsets, np.asarray(mapped), n_links)
-        points = list(path_points(matches, penalty, last_of_each(kinds)))
-    yield _as_batch(points, chosen_point(points, penalty))
-
-
 def path_points(matches: Matches, penalty: Penalty, is_held_out: NDArray[np.bool_] | None = None) -> Iterator[Point]:
     """The points of the path, by falling strength; there are hires and no-hires.
 
@@ -172,9 +91,7 @@ def _point(matches: Matches, found: Coefficients, ratio: RatioCurve, min_quality
 
 def recall_and_false_positives(matches: Matches, links: Ints) -> tuple[float, float | None]:
     """Share of hires that carry one of the links, and share of no-hires among the pairs that do; by weight."""
-    is_kept = np.full(matches.n_links, -np.inf)
-    is_kept[links] = 1.0
-    is_linked = matches.best(is_kept) > 0
+    is_linked = matches.linked(links)
     linked = matches.weight[is_linked].sum()
     linked_hires = matches.weight[is_linked & matches.is_hire].sum()
     recall = linked_hires / matches.weight[matches.is_hire].sum()
@@ -232,28 +149,3 @@ def chosen_point(points: Sequence[Point], penalty: Penalty) -> int:
         return next(i for i, point in enumerate(points) if point.strength == penalty.strength)
     losses = [point.held_out_loss for point in points if point.held_out_loss is not None]
     return least(losses) if losses else len(points) - 1
-
-
-def _as_batch(points: Sequence[Point], chosen: int) -> pa.RecordBatch:
-    kept = points[chosen]
-    nothing: list[dict[str, object]] = []
-    links = [
-        {"link": link, "quality": quality}
-        for link, quality in zip(kept.links.tolist(), kept.qualities.tolist(), strict=True)
-    ]
-    rows = [
-        {
-            "strength": point.strength,
-            "n_links": len(point.links),
-            "recall": point.recall,
-            "false_positives": point.false_positives,
-            "ratio_links": point.ratio_links,
-            "ratio_false_positives": point.ratio_false_positives,
-            "held_out_loss": point.held_out_loss,
-            "is_chosen": number == chosen,
-            "kept": links if number == chosen else nothing,
-            "against": kept.against.tolist() if number == chosen else nothing,
-        }
-        for number, point in enumerate(points)
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=POINT)

@@ -1,91 +1,100 @@
-"""Combinations counted in groups are those of a plain enumeration, however the groups come."""
+"""Combinations counted group by group are those of a plain enumeration, however many are handed over at once."""
 
 from __future__ import annotations
 
 import random
-from itertools import combinations, pairwise
-from typing import Any
+from itertools import combinations
 
-import pyarrow as pa
+import numpy as np
 import pytest
 
 from jobs.graph import combinations as counting
-from jobs.graph.combinations import GROWN, grown_of_batches
+from jobs.graph.combinations import Labels, Level, after, combined
+from jobs.graph.lists import Lists
 
-ROWS = pa.schema(
-    [
-        ("meta", pa.int32()),
-        ("pair", pa.int64()),
-        ("is_hire", pa.bool_()),
-        ("weight", pa.float64()),
-        ("later", pa.list_(pa.int32())),
-    ]
-)
 Pair = tuple[bool, float, list[int]]
+Found = dict[tuple[int, ...], tuple[list[float], list[int]]]
+N_ITEMS = 12
 
 
-def grouped(pairs: list[Pair]) -> pa.RecordBatch:
-    """As `links.grow` hands them over: one row a pair and meta link, in order of meta link."""
-    rows = [
-        {"meta": meta, "pair": 100 + place, "is_hire": is_hire, "weight": weight, "later": metas[number + 1 :]}
-        for place, (is_hire, weight, metas) in enumerate(pairs)
-        for number, meta in enumerate(metas[:-1])
-    ]
-    return pa.RecordBatch.from_pylist(sorted(rows, key=lambda row: row["meta"]), schema=ROWS)
+def singles(pairs: list[Pair]) -> tuple[Level, Labels]:
+    """Every item with all that carry it, whatever is combined."""
+    labels = Labels(np.array([p[0] for p in pairs], bool), np.array([p[1] for p in pairs], float))
+    carriers, numbers = Lists.of([items for _, _, items in pairs]).turned(N_ITEMS), np.arange(N_ITEMS)
+    counts = np.array([counts_of(pairs, carriers.take(numbers[i : i + 1]).values.tolist()) for i in numbers])
+    return Level(numbers.astype(np.int32)[:, None], counts, carriers, numbers), labels
 
 
-def found(batches: list[pa.RecordBatch], min_support: int, max_arity: int) -> dict[tuple[int, ...], dict[str, Any]]:
-    made = list(grown_of_batches(batches, min_support, max_arity))
-    assert all(batch.schema == GROWN for batch in made)
-    rows = [row for batch in made for row in batch.to_pylist()]
-    by_items = {tuple(row.pop("items")): row for row in rows}
-    assert len(by_items) == len(rows), "each once"
-    return by_items
+def counts_of(pairs: list[Pair], places: list[int]) -> list[float]:
+    hires = [pairs[place][1] for place in places if pairs[place][0]]
+    return [len(places), len(hires), sum(hires), sum(pairs[place][1] for place in places) - sum(hires)]
 
 
-def enumerated(pairs: list[Pair], min_support: int, max_arity: int) -> dict[tuple[int, ...], dict[str, Any]]:
+def found(pairs: list[Pair], min_support: int, max_arity: int, n_combined: int = N_ITEMS) -> Found:
+    single, labels = singles(pairs)
+    carried = Lists.of([items[:n_combined] for _, _, items in pairs])
+    _, *levels = combined(single, carried, labels, min_support=min_support, max_arity=max_arity)
+    assert [level.items.shape[1] for level in levels] == list(range(2, max_arity + 1))
+    made = {}
+    for level in levels:
+        offsets, values = level.pairs.offsets.tolist(), level.pairs.values.tolist()
+        assert level.items.tolist() == sorted(level.items.tolist()), "in order"
+        for place, items in enumerate(level.items.tolist()):
+            made[tuple(items)] = (level.counts[place].tolist(), values[offsets[place] : offsets[place + 1]])
+    assert len(made) == sum(len(level.items) for level in levels), "each once"
+    return made
+
+
+def enumerated(pairs: list[Pair], min_support: int, max_arity: int, n_combined: int = N_ITEMS) -> Found:
     carriers: dict[tuple[int, ...], list[int]] = {}
-    for place, (_, _, metas) in enumerate(pairs):
-        for arity in range(2, max_arity + 1):
-            for items in combinations(metas, arity):
-                carriers.setdefault(items, []).append(place)
-    expected = {}
-    for items, places in carriers.items():
-        n_rows = sum(pairs[place][0] for place in places)
-        n_hires = sum(pairs[place][1] for place in places if pairs[place][0])
-        n_no_hires = sum(pairs[place][1] for place in places if not pairs[place][0])
-        if n_rows >= min_support:
-            expected[items] = {
-                "n_pairs": len(places),
-                "n_rows": n_rows,
-                "n_hires": n_hires,
-                "n_no_hires": n_no_hires,
-                "pairs": [100 + place for place in places] if n_no_hires <= n_hires else [],
-            }
+    for place, (_, _, items) in enumerate(pairs):
+        for arity in range(1, max_arity + 1):
+            for chosen in combinations(items[:n_combined] if arity > 1 else items, arity):
+                carriers.setdefault(chosen, []).append(place)
+    expected: Found = {}
+    for items in sorted(carriers, key=len):
+        places, arity = carriers[items], len(items)
+        counts = counts_of(pairs, places)
+        parts = list(combinations(items, arity - 1))
+        tells = all((part in expected or arity == 2) and len(carriers[part]) > len(places) for part in parts)
+        if arity > 1 and counts[1] >= min_support and tells:
+            is_left_out = arity == max_arity and counts[3] > counts[2]
+            expected[items] = (counts, [] if is_left_out else places)
     return expected
 
 
-@pytest.mark.parametrize("max_arity", [2, 3, 4])
-def test_as_a_plain_enumeration(max_arity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("max_arity", "n_combined"), [(1, N_ITEMS), (2, N_ITEMS), (2, 3), (3, N_ITEMS), (4, N_ITEMS)])
+def test_as_a_plain_enumeration(max_arity: int, n_combined: int, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = random.Random(max_arity)
-    pairs = [
-        (draw.random() < 0.5, draw.choice([0.5, 1.0]), sorted(draw.sample(range(12), draw.randint(0, 7))))
-        for _ in range(120)
+    pairs: list[Pair] = [
+        (draw.random() < 0.5, draw.choice([0.5, 1.0]), sorted(draw.sample(range(N_ITEMS - 1), draw.randint(0, 8))))
+        for _ in range(160)
     ]
-    rows, expected = grouped(pairs), enumerated(pairs, 3, max_arity)
+    # the last item goes with the first always: no combination with both tells more
+    pairs = [(*labels, [*items, N_ITEMS - 1] if 0 in items else items) for *labels, items in pairs]  # type: ignore[misc]
+    expected = enumerated(pairs, 3, max_arity, n_combined)
     assert {len(items) for items in expected} == set(range(2, max_arity + 1)), "the world reaches every length"
-    assert any(not row["pairs"] for row in expected.values())
-    assert found([rows], 3, max_arity) == expected
-    cuts = [0, 1, 1, 40, 41, 200, rows.num_rows]
-    parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
-    assert found(parts, 3, max_arity) == expected, "a group may be cut anywhere, and a batch be empty"
+    is_cut = n_combined < N_ITEMS
+    assert any({0, N_ITEMS - 1} <= {*items} for items in expected) == is_cut, "as many have both, but where cut"
+    assert any(not places for _, places in expected.values()) == (max_arity > 1)
+    assert found(pairs, 3, max_arity, n_combined) == expected
     monkeypatch.setattr(counting, "BATCH", 1)
-    assert len(list(grown_of_batches([rows], 3, max_arity))) > 5, "handed over a group at a time"
-    assert found([rows], 3, max_arity) == expected
+    assert found(pairs, 3, max_arity, n_combined) == expected, "handed over a group at a time"
 
 
 def test_where_nothing_is_frequent() -> None:
-    pairs: list[Pair] = [(True, 1.0, [1, 2]), (True, 1.0, [1, 2]), (True, 1.0, [1, 3]), (False, 1.0, [1, 2])]
-    assert found([grouped(pairs)], 3, 2) == {}
+    pairs: list[Pair] = [(True, 1.0, [1, 2]), (True, 1.0, [1, 2, 3]), (True, 1.0, [1, 3]), (False, 1.0, [1, 2])]
+    pairs += [(True, 1.0, [3])]
+    assert found(pairs, 3, 3) == {}
     assert found([], 3, 2) == {}
-    assert set(found([grouped(pairs)], 2, 2)) == {(1, 2)}
+    assert set(found(pairs, 2, 2)) == {(1, 3)}, "(1, 2) has all the pairs that 2 has"
+
+
+def test_what_comes_after_a_group_of_another_kind() -> None:
+    """As seeker terms are paired with job terms: any item counts, whatever the group is, and all of them tell."""
+    labels = Labels(np.array([True, True, False]), np.array([0.1, 0.2, 1.0]))
+    groups, carried = Lists.of([[0, 1], [0, 1, 2]]), Lists.of([[0], [0, 2], [0]])
+    made = after((groups, np.array([-1, -1])), carried, labels, min_support=2)
+    assert (made.group.tolist(), made.item.tolist()) == ([0, 1], [0, 0])
+    assert made.counts.tolist() == [[2, 2, 0.3, 0], [3, 2, 0.3, 1]], "0.1 + 0.2 is 0.3 to six decimals"
+    assert made.pairs.values.tolist() == [0, 1, 0, 1, 2]

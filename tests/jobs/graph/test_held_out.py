@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jobs.graph.held_out import PATIENCE, REWEIGHED_AT, SAME_LOSS, held_out_losses, last_of_each
-from jobs.graph.l1_path import Ints, Matches, l1_path
+from jobs.graph.l1_path import Matches, l1_path
+from jobs.graph.lists import Ints, Lists
 from jobs.graph.quality import Penalty, Point, chosen_point, path_points
 
 N_TRUE = 30
@@ -27,9 +28,7 @@ def world(hires_each: int, n_chance: int, seed: int = 0) -> Matches:
     for number, places in enumerate(pairs.tolist()):
         for place in places:
             carried[place].add(N_TRUE + number)
-    offsets = np.concatenate([[0], np.cumsum([len(links) for links in carried])]).astype(np.int64)
-    links = np.array([link for found in carried for link in sorted(found)], np.int32)
-    return Matches(is_hire, np.ones(n), offsets, links, N_TRUE + len(pairs))
+    return Matches(is_hire, np.ones(n), Lists.of([[*links] for links in carried]).turned(N_TRUE + len(pairs)))
 
 
 def chosen(matches: Matches) -> tuple[Point, Point]:
@@ -63,7 +62,7 @@ def test_pairs_held_out_are_not_learnt_from() -> None:
     losses = held_out_losses(matches, is_held_out, falling)
     assert losses is not None
     x = np.zeros((len(matches.weight), matches.n_links), bool)
-    x[np.repeat(np.arange(len(x)), np.diff(matches.offsets)), matches.links] = True
+    x[matches.carriers.values, np.repeat(np.arange(matches.n_links), matches.carriers.lengths)] = True
     for number, found in enumerate(l1_path(dense(x[~is_held_out], matches.is_hire[~is_held_out]), falling)):
         assert len(found.links) > 0
         only = x[:, found.links]
@@ -75,9 +74,7 @@ def test_pairs_held_out_are_not_learnt_from() -> None:
 
 
 def dense(x: Ints, is_hire: Ints) -> Matches:
-    row, link = np.nonzero(x)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(x)))])
-    return Matches(is_hire, np.ones(len(x)), offsets, link.astype(np.int32), x.shape[1])
+    return Matches(is_hire, np.ones(len(x)), Lists.of([np.flatnonzero(column).tolist() for column in x.T]))
 
 
 def test_the_path_ends_where_it_gets_worse() -> None:

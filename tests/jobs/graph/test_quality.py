@@ -1,40 +1,30 @@
-"""Planted links come back; a popular pair that explains nothing does not; the path is optimal at every point."""
+"""Weights, curves and choice on a literal world; the path is optimal at every point."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from jobs.graph.hires import NoHires, _repaired
 from jobs.graph.l1_path import Matches, l1_path, largest_strength, strengths
-from jobs.graph.links import Limits, mine_links
+from jobs.graph.lists import Lists
 from jobs.graph.quality import (
-    POINT,
     Penalty,
     Point,
     RatioCurve,
     chosen_point,
-    link_points,
     path_points,
-    points_of_batches,
     ratios,
     recall_and_false_positives,
 )
-from jobs.settings import Template
 
 
 def matches_of(carried: list[list[int]], is_hire: list[bool], n_links: int, weight: object = None) -> Matches:
-    offsets = np.concatenate([[0], np.cumsum([len(links) for links in carried])]).astype(np.int64)
-    links = np.array([link for links in carried for link in links], np.int32)
     weights = np.ones(len(carried)) if weight is None else np.asarray(weight, float)
-    return Matches(np.array(is_hire), weights / weights.mean(), offsets, links, n_links)
+    return Matches(np.array(is_hire), weights / weights.mean(), Lists.of(carried).turned(n_links))
 
 
 @pytest.fixture
@@ -72,7 +62,7 @@ def test_weights_of_a_literal_world(literal: Matches) -> None:
     assert recall_and_false_positives(literal, np.array([0])) == (pytest.approx(0.8), 0.0)
     assert recall_and_false_positives(literal, np.array([2])) == (pytest.approx(0.4), pytest.approx(1 / 3))
     assert recall_and_false_positives(literal, np.zeros(0, int)) == (0.0, None)
-    heavier = Matches(literal.is_hire, np.where(np.arange(100) < 40, 3.0, 1.0), literal.offsets, literal.links, 5)
+    heavier = replace(literal, weight=np.where(np.arange(100) < 40, 3.0, 1.0))
     assert recall_and_false_positives(heavier, np.array([0]))[0] == pytest.approx(12 / 13), "by weight"
 
 
@@ -121,7 +111,8 @@ def test_every_point_is_optimal() -> None:
     truth = np.where(np.arange(70) % 7 == 0, 1.5, 0.0)
     is_hire = [bool(rng.random() < 1 / (1 + np.exp(1 - sum(truth[links])))) for links in carried]
     matches = matches_of(carried, is_hire, 70, rng.choice([0.5, 1.0, 2.0], 400))
-    x = sparse.csr_matrix((np.ones(len(matches.links)), matches.links, matches.offsets), (400, 70))
+    carriers = matches.carriers
+    x = sparse.csc_matrix((np.ones(len(carriers.values)), carriers.values, carriers.offsets), (400, 70))
     falling = strengths(largest_strength(matches), 2.0, 0.5)
     assert len(falling) >= 4
     for found in l1_path(matches, falling):
@@ -137,63 +128,3 @@ def test_every_point_is_optimal() -> None:
             l1_ratio=1.0, solver="liblinear", C=1 / found.strength, intercept_scaling=1e3, tol=1e-8, max_iter=10_000
         ).fit(x, matches.is_hire, sample_weight=matches.weight)
         assert objective(found.intercept, weights) <= objective(other.intercept_[0], other.coef_[0]) + 1e-3
-
-
-def test_the_task_reads_batches() -> None:
-    schema = pa.schema([("kind", pa.int32()), ("weight", pa.float64()), ("links", pa.list_(pa.int32()))])
-
-    def batch(*rows: tuple[int, float, list[int]]) -> pa.RecordBatch:
-        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-    # hires, which have link 0, take turns with re-paired ones, which do not
-    whole = batch(*[(1, 0.5, [0, 1]) if i % 2 else (4, 0.5, [1]) for i in range(60)])
-    parts = [whole.slice(0, 7), whole.slice(7, 40), whole.slice(47)]
-    penalty = Penalty(strength=2, weakest_strength=1)
-    (found,) = points_of_batches(parts, 2, penalty)
-    assert found.schema == POINT
-    rows = found.to_pylist()
-    assert rows == next(iter(points_of_batches([whole], 2, penalty))).to_pylist(), "however it is cut"
-    assert [round(row["strength"], 2) for row in rows] == [11.31, 8, 5.66, 4, 2.83, 2, 1.41, 1]
-    of_two = [row["strength"] == 2 for row in rows]
-    assert [[k["link"] for k in row["kept"]] for row in rows] == [[0] * is_two for is_two in of_two], "the chosen one's"
-    assert (rows[5]["n_links"], rows[5]["recall"], rows[5]["false_positives"]) == (1, 1.0, 0.0)
-    assert {row["held_out_loss"] for row in rows} == {None}
-    (found,) = points_of_batches(parts, 2, Penalty())
-    losses = {row["strength"]: row["held_out_loss"] for row in found.to_pylist()}
-    assert [row["strength"] for row in found.to_pylist() if row["is_chosen"]] == [max(losses)]
-    assert losses[8] == pytest.approx(losses[4], rel=1e-4), "one link, and weighed alike"
-    for nothing in ([], [batch((1, 1.0, [0]))], [batch((2, 1.0, [0]))]):
-        assert list(points_of_batches(nothing, 2, Penalty())) == [], "no pairs, only hires, only no-hires"
-    assert list(points_of_batches([whole], 0, Penalty())) == []
-
-
-def test_planted_links_are_found_and_popularity_is_not(spark: SparkSession) -> None:
-    """Occupation o is hired into occupation o + 10; nine in ten on both sides are of level 1, in any case."""
-    draw = random.Random(3)
-
-    def level() -> list[int]:
-        return [1 if draw.random() < 0.9 else 2]
-
-    hires = []
-    for i in range(600):
-        occupation = draw.randrange(6)
-        seeker = {"occupation": [occupation], "level": level()}
-        job = {"occupation": [occupation + 10], "level": level(), "region": [draw.randrange(3)]}
-        hires.append((i, i, "hire", None, 1.0, seeker, job, False))
-    hired = spark.createDataFrame(
-        hires,
-        "seeker_id bigint, job_id bigint, kind string, at_ts timestamp, weight double, "
-        "seeker_terms map<string, array<int>>, job_terms map<string, array<int>>, is_job_later boolean",
-    )
-    pairs = hired.unionByName(_repaired(hired, NoHires()).selectExpr("*", "1.0D AS weight")).persist()
-    templates = [Template(seeker=field, job=field) for field in ("occupation", "level")]
-    mined = mine_links(pairs, templates, Limits(max_arity=2))
-    points = link_points(mined.labels, mined.matches, mined.links.count(), Penalty(strength=2)).persist()
-    kept = points.selectExpr("inline(kept)")
-    segments = {(r.seeker_segment, r.job_segment) for r in mined.links.join(kept, "link").collect()}
-    assert segments == {(f"occupation={o}", f"occupation={o + 10}") for o in range(6)}
-    chosen = points.where("is_chosen").first()
-    assert chosen is not None
-    assert (chosen.strength, chosen.n_links, chosen.recall) == (2.0, 6, 1.0), "every hire is of a planted pair"
-    assert 0.1 < chosen.false_positives < 0.2, "one re-paired hire in six is planted too: 1 in 7 of the linked"
