@@ -38,7 +38,7 @@ def _piece(task: SearchTask) -> tuple[int, int] | None:
     for queries, stretch in PIECES:
         n_bytes = loops.scratch_bytes(queries, stretch, d, k, MOST_RANGES) * loops.n_threads()
         # Some rows for each of the k say enough; more of them would leave the cache.
-        if stretch <= max(2048, 8 * k) and n_bytes <= task.memory_budget // 4:
+        if stretch <= max(2048, 16 * k) and n_bytes <= task.memory_budget // 4:
             return queries, stretch
     return None
 

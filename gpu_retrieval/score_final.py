@@ -9,8 +9,8 @@ from gpu_retrieval.score_state import LINE, inline, inner
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.topk import NO_KEY
 
-# Keys that are sorted by counting, for each, those below it.
-COUNTED = 320
+# Keys that are sorted by counting, for each, those below it: more of them go to buckets of about so many.
+COUNTED, PER_BUCKET = 320, 4
 # Rows that are asked for before their turn.
 AHEAD = 8
 
@@ -98,32 +98,69 @@ def _sort(keys, start, stop):
 
 
 @inner
+def _buckets(s, size):
+    """How many buckets of equal width the scores of the pool's keys fall in; `marks` gets each one's, the best 0.
+
+    A single one, without marks, where the scores are too close to one another or too far apart to be divided.
+    """
+    halves, marks = s.halves, s.marks
+    least, most = np.uint32(halves[0]), np.uint32(halves[0])
+    for i in range(size):
+        half = np.uint32(halves[i])
+        least, most = min(least, half), max(most, half)
+        # The score's own bits: `key_score`.
+        marks[i] = halves[i] ^ (~(halves[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
+    scores, n = marks.view(np.float32), size // PER_BUCKET + 1
+    s.bits.view(np.uint32)[0] = least if least >> np.uint32(31) else least ^ np.uint32(0x7FFFFFFF)
+    high = s.bits[0]
+    s.bits.view(np.uint32)[0] = most if most >> np.uint32(31) else most ^ np.uint32(0x7FFFFFFF)
+    width = high - s.bits[0]
+    if not (width > 1e-30 and width < np.inf):
+        return 1
+    scale = np.float32(n - 1) / width
+    for i in range(size):
+        marks[i] = np.int32((high - scores[i]) * scale)
+    return n
+
+
+@inner
 def _least_of_many(s, size, best, kept):
-    """`_least` by as many buckets of scores as keys, each sorted by itself."""
-    keys, halves, ends = s.pool, s.halves, s.ends
-    low, high = np.uint32(halves[0]), np.uint32(halves[0])
+    """`_least` by buckets of a few keys each, and within a bucket by counting."""
+    keys, halves, marks, ends, spare, spread_out = s.pool, s.halves, s.marks, s.ends, s.spare, s.spare_halves
+    n_buckets = _buckets(s, size)
+    if n_buckets == 1:
+        marks[:size] = 0
+    ends[: n_buckets + 1] = 0
     for i in range(size):
-        low, high = min(low, np.uint32(halves[i])), max(high, np.uint32(halves[i]))
-    scale = np.float64(size - 1) / max(np.float64(high) - np.float64(low), 1.0)
-    ends[: size + 1] = 0
-    for i in range(size):
-        ends[np.int64((np.float64(np.uint32(halves[i])) - np.float64(low)) * scale) + 1] += 1
-    for i in range(size):
+        ends[marks[i] + 1] += 1
+    for i in range(n_buckets):
         ends[i + 1] += ends[i]
     # `ends` are the buckets' starts, and become their ends as they are filled.
     for i in range(size):
-        bucket = np.int64((np.float64(np.uint32(halves[i])) - np.float64(low)) * scale)
-        s.spare[ends[bucket]] = keys[i]
-        ends[bucket] += 1
+        at = ends[marks[i]]
+        ends[marks[i]] = at + 1
+        spare[at], spread_out[at] = keys[i], halves[i]
+    for i in range(size, size + LANES):
+        spread_out[i] = -1
     start = 0
-    for end in ends[:size]:
+    for end in ends[:n_buckets]:
         if start >= kept:
             break
-        if end > start + 1:
-            _sort(s.spare, start, end)
+        placed, n = 0, end - start
+        for i in range(start, end if n <= COUNTED else start):
+            half, before = simd.spread(spread_out[i]), start
+            # What follows the bucket's keys in the last register is not below any of them.
+            for j in range(start, end, LANES):
+                before += simd.count_bits(simd.below_unsigned(simd.load(spread_out, j), half))
+            placed += before - start
+            if before < kept:
+                best[before] = spare[i]
+        if placed != n * (n - 1) // 2:
+            # Equal scores, or too many.
+            _sort(spare, start, end)
+            for i in range(start, min(end, kept)):
+                best[i] = spare[i]
         start = end
-    for i in range(kept):
-        best[i] = s.spare[i]
 
 
 @inner

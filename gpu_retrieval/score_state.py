@@ -93,18 +93,20 @@ class Scratch(NamedTuple):
     pool: np.ndarray
     halves: np.ndarray
     spare: np.ndarray
+    spare_halves: np.ndarray
+    marks: np.ndarray
     ends: np.ndarray
     bits: np.ndarray
 
 
 def held_rows(k: int) -> int:
     """Rows of a query that wait for their final score at most."""
-    return (k + max(k // 2, 256) + LANES - 1) // LANES * LANES
+    return (k + max(k, 256) + LANES - 1) // LANES * LANES
 
 
 def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_ranges: int) -> int:
     """Bytes that a thread takes for pieces of so many queries, seeded from stretches of so many rows."""
-    alone = (d + 3) * 16 + BLOCK * 4 * LANES + stretch * (8 * LANES + 8) + 24 * (k + held_rows(k)) + 4096
+    alone = (d + 3) * 16 + BLOCK * 4 * LANES + stretch * (8 * LANES + 8) + 32 * (k + held_rows(k)) + 4096
     return alone + n_queries * (12 * held_rows(k) + d + 8 * n_ranges + 64)
 
 
@@ -137,6 +139,8 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
         np.empty(k + cap + 8, np.uint64),
         np.empty(k + cap + LANES, np.int32),
         np.empty(k + cap, np.uint64),
+        np.empty(k + cap + LANES, np.int32),
+        np.empty(k + cap, np.int32),
         np.empty(k + cap + 1, np.int32),
         np.zeros(1, np.float32),
     )
