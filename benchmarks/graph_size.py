@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
 
 SEED = 20_261_123
+CHOSEN = ("chosen_strength", "links", "recall", "false_positives")
 LIMITS, NO_HIRES, PENALTY = Limits(), NoHires(min_market=10, seed=7), Penalty()
 
 
@@ -47,9 +49,10 @@ def main() -> None:
     parser.add_argument("--audiences", action="store_true")
     parser.add_argument("--memory", action="store_true", help="without Spark, as `graph_memory` learns")
     parser.add_argument("--brief", action="store_true", help="with --memory: no rules beside each other")
+    parser.add_argument("--support", type=int, default=0, help="with --memory: hires that a link needs; cost alone")
     given = parser.parse_args()
     if given.memory:
-        in_memory(given.hires, is_brief=given.brief)
+        in_memory(given.hires, is_brief=given.brief, support=given.support)
         return
     spark = start_spark("benchmark of the segment graph")
     spark.sparkContext.setLogLevel("ERROR")
@@ -83,15 +86,17 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def in_memory(n_hires: int, *, is_brief: bool) -> None:
+def in_memory(n_hires: int, *, is_brief: bool, support: int) -> None:
     """The counting, the path and the choice alone, in this process."""
     command = f"python -m benchmarks.graph_size --memory --hires {n_hires}" + " --brief" * is_brief
-    head(command, f"{LIMITS}\n{NO_HIRES}\n{PENALTY}", SEED)
+    command += f" --support {support}" if support else ""
+    limits = replace(LIMITS, min_support=support or LIMITS.min_support)
+    head(command, f"{limits}\n{NO_HIRES}\n{PENALTY}", SEED)
     learn(hire_market(1_000, SEED), NO_HIRES, LIMITS, PENALTY, SEED)
     market, later = split(hire_market(n_hires * 5 // 4, SEED))
     start, cpu = time.perf_counter(), cpu_seconds(os.getpid())
     with Peak() as peak:
-        trained = learn(market, NO_HIRES, LIMITS, PENALTY, SEED)
+        trained = learn(market, NO_HIRES, limits, PENALTY, SEED)
     seconds, cpu = time.perf_counter() - start, cpu_seconds(os.getpid()) - cpu
     figures: dict[str, Any] = {"hires": n_hires} | counts(trained)
     print(
@@ -101,6 +106,10 @@ def in_memory(n_hires: int, *, is_brief: bool) -> None:
         flush=True,
     )
     figures |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
+    if support:
+        figures |= {name: value for name, label, value in trained.figures(TEMPLATES) if name in CHOSEN and not label}
+        print(json.dumps(figures))
+        return
     figures |= scored(market, later, trained)
     print(json.dumps(figures if is_brief else figures | rules(market, trained)))
 

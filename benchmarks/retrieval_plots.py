@@ -47,6 +47,8 @@ def draw_costs(costs: dict[str, list[tuple[float, float]]], exponent: float) -> 
             values, [seconds[-1] * value / values[-1] for value in values], ":", color="gray", label="in proportion"
         )
         panel.set_xlabel(AXES[name])
+        panel.minorticks_off()
+        panel.set_xticks(values, [f"{value:.2g}" if value < 1 else f"{value:,.0f}" for value in values], rotation=20)
         panel.grid(True, which="major", alpha=0.3)
     panels[0].set_ylabel("seconds of the batch")
     panels[0].set_title(f"exponent {exponent:.2f}", fontsize=10)
