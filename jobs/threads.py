@@ -17,9 +17,12 @@ def side_by_side(*calls: Callable[[], Any]) -> list[Any]:
     [1, 2]
     """
     from pyspark import inheritable_thread_target
+    from pyspark.sql import SparkSession
 
     if not calls:
         return []
+    session = SparkSession.getActiveSession()
+    inherits = inheritable_thread_target(session) if session else lambda call: call
     with ThreadPoolExecutor(len(calls)) as threads:
-        started = [threads.submit(inheritable_thread_target(call)) for call in calls]
+        started = [threads.submit(inherits(call)) for call in calls]
     return [call.result() for call in started]
