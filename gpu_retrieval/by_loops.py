@@ -77,10 +77,9 @@ class ByLoops:
             base,
         )
         columns = [segment.host.numbers[clause.field] for clause in self.ranges]
-        self.numbers = np.empty((len(columns), len(segment)), dtype=np.int32)
+        self.numbers = _side_by_side([column.ranks for column in columns], len(segment))
         self.low, self.high = np.empty((2, len(columns), len(self.rows)), dtype=np.int32)
         for i, (clause, column) in enumerate(zip(self.ranges, columns, strict=True)):
-            self.numbers[i] = column.ranks
             low, high = column.rank_range(clause.lo, clause.hi, len(self.task.queries))
             if clause.applies is not None:
                 low, high = np.where(clause.applies, low, 0), np.where(clause.applies, high, ANY_RANK)
@@ -133,9 +132,14 @@ def _ranges(task: SearchTask, left: Clause | None) -> list[Between]:
         return []
     parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
     ranges = [part for part in parts if isinstance(part, Between) and not part.missing_passes]
-    # Their ranks are laid side by side.
-    fits = 4 * len(ranges) * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
+    n_copied = len(ranges) if len(ranges) > 1 else 0
+    fits = 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
     return ranges if len(ranges) == len(parts) <= MOST_RANGES and fits else []
+
+
+def _side_by_side(ranks: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """(ranges, rows) int32; a single one is not copied."""
+    return ranks[0][None, :] if len(ranks) == 1 else np.array(ranks, dtype=np.int32).reshape(len(ranks), n_rows)
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:

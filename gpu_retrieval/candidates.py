@@ -65,7 +65,7 @@ class Drawing:
             # A cell takes nothing: a batch of one group has as many as it likes.
             self.max_cells = 1 << 62
 
-    def batches(self, start: int, stop: int, n_rows: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int, segment: Segment) -> Iterator[Batch]:
         """Groups of one driver, as many as fit; one that does not, alone, by some queries and rows at a time."""
         groups = self.groups
         first = int(np.searchsorted(groups.starts, start, side="right")) - 1
@@ -86,16 +86,34 @@ class Drawing:
                 yield Batch(first + at, first + end, int(begins[at]), int(begins[end - 1] + sizes[end - 1]))
                 at = end
             else:
-                yield from self._giant(first + at, int(begins[at]), int(sizes[at]), n_rows)
+                yield from self._giant(first + at, int(begins[at]), int(sizes[at]), segment)
                 at += 1
 
-    def _giant(self, group: int, start: int, size: int, n_rows: int) -> Iterator[Batch]:
-        n_terms = max(1, len(self.groups.drawn.row(self.groups.drawn_by[group])))
-        width = max(1, min(self.max_rows, self.max_cells) // n_terms)
-        most = max(1, self.max_cells // min(width * n_terms, int(self.groups.n_drawn[group]) + 1))
-        for low in range(0, n_rows, width):
-            for at in range(start, start + size, most):
-                yield Batch(group, group + 1, at, min(at + most, start + size), low, min(low + width, n_rows))
+    def _giant(self, group: int, start: int, size: int, segment: Segment) -> Iterator[Batch]:
+        """Halves of the segment, and halves of those, until what is drawn from each fits; of that, some queries."""
+        most = min(self.max_rows, self.max_cells)
+        waiting = [(0, len(segment))]
+        while waiting:
+            low, high = waiting.pop()
+            n_drawn = self._n_drawn(group, segment, low, high)
+            if n_drawn > most and high - low > 1:
+                middle = (low + high) // 2
+                waiting += [(middle, high), (low, middle)]
+                continue
+            # Nothing drawn is nothing to take in: the queries' counts stay as they are.
+            step = size if n_drawn == 0 else max(1, self.max_cells // n_drawn)
+            for at in range(start, start + size if n_drawn else start, step):
+                yield Batch(group, group + 1, at, min(at + step, start + size), low, high)
+
+    def _n_drawn(self, group: int, segment: Segment, low: int, high: int) -> int:
+        """Postings of the group's terms among rows [low, high), or those rows where nothing drives it."""
+        driver = self.groups.drivers[self.groups.driver[group]]
+        if driver is None:
+            return high - low
+        column = segment.terms[driver.field]
+        starts, ends = column.postings(self.groups.drawn.row(self.groups.drawn_by[group]))
+        starts, ends = _within(column, starts, ends, low, high)
+        return int((ends - starts).sum())
 
     def candidates(self, batch: Batch, segment: Segment, base: int) -> Candidates:
         """The batch's rows of a segment whose first row is `base` in the order of ids."""
@@ -130,8 +148,7 @@ class Drawing:
         asked = self.groups.drawn.take(np.arange(of_group[0], of_group[-1] + 1))
         starts, ends = column.postings(asked.values)
         if batch.high is not None:
-            starts = lower_bound(column.rows, starts, ends, low)
-            ends = lower_bound(column.rows, starts, ends, high)
+            starts, ends = _within(column, starts, ends, batch.low, batch.high)
         # Exclusions are looked up in ascending rows; nothing else minds their order.
         as_found = self.excluded is None and column.is_single
         return _draw(column, starts, ends, asked.offsets, low, high, as_found=as_found)
@@ -155,6 +172,18 @@ class Drawing:
             mask = np.ones(len(cells), dtype=bool)
         mask[(cells.offsets[entries] + places - starts)[found]] = False
         return mask
+
+
+def _within(
+    column: TermColumn, starts: np.ndarray, ends: np.ndarray, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of each span of postings whose rows lie in [low, high)."""
+    if not compiled.AVAILABLE:
+        return tuple(lower_bound(column.rows, starts, ends, row) for row in (low, high))  # type: ignore[return-value]
+    first, last = np.empty((2, len(starts)), dtype=np.int64)
+    for row, places in ((low, first), (high, last)):
+        compiled.filters().first_places(column.rows, starts, ends, row, places)
+    return first, last
 
 
 def _draw(

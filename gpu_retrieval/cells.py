@@ -116,7 +116,7 @@ def picked(
     own = None if alive is not None else _one_table(where, cells, segment)
     if own is not None:
         column, asked = segment.terms[own.field], sets[id(own.rows)]
-        codes, of_entry = column.codes(asked.sets), asked.of_query[cells.queries]
+        codes, of_entry = asked.codes(column), asked.of_query[cells.queries]
         if not in_order and (shared := _by_code(cells, column, codes, of_entry)) is not None:
             return shared
         rows, lengths = np.empty(len(cells), dtype=np.int32), np.empty(len(cells.lengths), dtype=np.int64)
@@ -226,7 +226,7 @@ def _having(where: TermClause, cells: Cells, segment: Segment, own: TermSets) ->
     """A clause on terms as a count: so many of the row's own terms are to be found."""
     column = segment.terms[where.field]
     offsets, codes = column.forward
-    asked = column.codes(own.sets)
+    asked = own.codes(column)
     of_entry = own.of_query[cells.queries]
     lengths = np.diff(own.sets.offsets)[of_entry]
     if isinstance(where, AllIn):

@@ -41,6 +41,13 @@ def _place(values, low, high, term):
     return low
 
 
+@njit(nogil=True, cache=True)
+def first_places(rows, starts, ends, value, places):
+    """`columns.lower_bound` of one value."""
+    for span in range(len(starts)):
+        places[span] = _place(rows, starts[span], ends[span], value)
+
+
 @njit(parallel=True, nogil=True, cache=True)
 def having(
     rows, starts, lengths, offsets, code_offsets, codes, n_codes, set_offsets, values, of_entry, needed, missing, mask

@@ -11,11 +11,12 @@ The costs are nanoseconds of one core, measured on 2 cores of a Xeon with AVX-51
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, NoneOf, OneOf, TermClause
+from gpu_retrieval.columns import TermColumn
 from gpu_retrieval.ragged import Ragged, numbered
 from gpu_retrieval.segments import DeviceSegment
 
@@ -36,6 +37,13 @@ class TermSets:
 
     sets: Ragged
     of_query: np.ndarray
+    _codes: dict[TermColumn, Ragged] = field(default_factory=dict)
+
+    def codes(self, column: TermColumn) -> Ragged:
+        """The sets as the column's codes (`TermColumn.codes`), looked up once for all batches of a search."""
+        if column not in self._codes:
+            self._codes[column] = column.codes(self.sets)
+        return self._codes[column]
 
     def counts(self, clause: TermClause, segments: list[DeviceSegment]) -> np.ndarray:
         """(sets,) int64: postings to draw from, the union's for AnyOf, the rarest term's for AllIn."""

@@ -49,7 +49,7 @@ def _search(task: SearchTask, groups: Groups) -> Hits:
         base = 0
         for segment in task.segments:
             scores.enter(segment, base)
-            for batch in scores.drawing.batches(start, stop, len(segment)):
+            for batch in scores.drawing.batches(start, stop, segment.host):
                 scores.take_in(batch, scores.drawing.candidates(batch, segment.host, base))
             base += len(segment)
         scores.write(hits)
