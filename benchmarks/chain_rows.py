@@ -33,6 +33,8 @@ from jobs.train_job_embeddings import skip_gram
 CUTS = (10, 100)
 WINDOW = 5
 SERVING, NEIGHBORS = RetrieveCandidates(), BuildIndex().neighbors
+# Warm jobs and new ones share the places of a list: what the default trades between them.
+OTHER_NEW = (0.3, 0.5)
 # As many as a board's feature keys have.
 FIELDS = ("a", "b", "c", "d")
 QUERIES_AT_ONCE = 250
@@ -91,6 +93,9 @@ def rows(board: Board, size: Size, epochs: int) -> Iterator[Row]:
     own = [vectors(board, replace(defaults(), epochs=epochs, seed=seed)) for seed in seeds]
     yield mean_row(OURS, board, [(seconds, by_cosine(found, prior)) for seconds, found in own])
     yield mean_row("- popularity: by cosine alone", board, [(seconds, by_cosine(found)) for seconds, found in own])
+    for new in OTHER_NEW:
+        name = f"new jobs as popular as {new:g}, not {SERVING.new_popularity:g}"
+        yield mean_row(name, board, [(seconds, by_cosine(found, chain_prior(board, new))) for seconds, found in own])
     name = f"from {NEIGHBORS} neighbours a job"
     yield mean_row(
         name, board, [(seconds, by_neighbors(found, NEIGHBORS, prior)) for seconds, found in own[: len(few)]]
@@ -126,10 +131,10 @@ def warm_starts(
     yield from made.items()
 
 
-def chain_prior(board: Board) -> NDArray[np.float32]:
+def chain_prior(board: Board, new: float = SERVING.new_popularity) -> NDArray[np.float32]:
     """What the chain channels add to a cosine for a job's popularity, on a log scale from 0 to 1, as in retrieval."""
     popular = np.log1p(board.n_actions) / np.log1p(board.n_actions.max())
-    known = np.where(board.n_actions == 0, SERVING.new_popularity, popular)
+    known = np.where(board.n_actions == 0, new, popular)
     return (SERVING.chain_popularity * known).astype(np.float32)
 
 

@@ -87,6 +87,21 @@ def test_many_equal_scores_by_counting_and_by_buckets(k, levels):
         assert (hits.ids[i][len(best) :] == -1).all() and hits.n_matches[i] == len(own)
 
 
+@pytest.mark.parametrize(("scale", "k"), [(1e-30, 600), (1.0, 600), (3e38, 2_900)])
+def test_scores_that_no_bucket_divides(scale, k):
+    """Hundreds of different scores that lie 1e-30 apart or closer, or further apart than a float32 says."""
+    n = 3_000
+    heights = np.random.default_rng(3).permutation(np.linspace(-1, 1, n)).astype(np.float32) * np.float32(scale)
+    index = TermKnnIndex.build(
+        np.arange(n), heights[:, None], {"t": Ragged.from_lists([[1]] * n)}, device="cpu"
+    )  # fmt: skip
+    where = AnyOf("t", Ragged.from_lists([[1]] * 20))
+    hits = Ask(np.ones((20, 1), dtype=np.float32), k, where).search(index, plan="shared")
+    best = np.lexsort((np.arange(n), -heights))[:k]
+    np.testing.assert_array_equal(hits.ids, np.tile(best, (20, 1)))
+    np.testing.assert_array_equal(hits.scores, np.tile(heights[best], (20, 1)))
+
+
 @pytest.mark.parametrize("memory_budget", [1 << 20, 1 << 30])
 @pytest.mark.parametrize(("d", "k"), [(64, 10), (64, 400), (128, 30)])
 @pytest.mark.parametrize("asked", ["range", "mask", "prior", "ties"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, Ragged, TermKnnIndex, by_arrays, compiled, shared
+from gpu_retrieval.candidates import Drawing
 from gpu_retrieval.groups import group_queries
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
@@ -175,6 +176,30 @@ def test_scratch_stays_within_the_budget(monkeypatch, without_numba):
     finally:
         tracemalloc.stop()
     assert peak - n_queries * (k * 12 + 8) < memory_budget
+
+
+@pytest.mark.parametrize("n_queries", [1, 40])
+def test_a_group_that_does_not_fit_is_cut_by_what_it_draws(monkeypatch, n_queries):
+    """16,000 of 80,000 rows from five terms, 2,048 of them at a time: 8 parts would do, and all lie in one quarter."""
+    n, drawn = 80_000, []
+    terms = {"t": Ragged.from_lists([[i % 5] if i < 16_000 else [9] for i in range(n)])}
+    vectors = np.random.default_rng(2).standard_normal((n, 4), dtype=np.float32)
+    index = TermKnnIndex.build(np.arange(n), vectors, terms, device="cpu")
+    ask = Ask(vectors[:n_queries], 10, AnyOf("t", Ragged.from_lists([[0, 1, 2, 3, 4]] * n_queries)))
+    real = Drawing.candidates
+
+    def counted(*args):
+        found = real(*args)
+        drawn.append(len(found.cells.rows))
+        return found
+
+    monkeypatch.setattr(Drawing, "candidates", counted)
+    tight = ask.search(index, plan="shared", memory_budget=1 << 20)
+    assert len(drawn) <= 16
+    assert sum(drawn) == 16_000
+    assert max(drawn) <= 2_048
+    roomy = ask.search(index, plan="shared")
+    assert_hits(tight, (roomy.ids, roomy.scores, roomy.n_matches))
 
 
 def test_a_budget_too_small_for_the_compiled_loop(monkeypatch):
