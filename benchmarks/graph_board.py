@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from jobs.terms.normalize import tokens
 
@@ -17,12 +18,23 @@ MAX_WORDS, MAX_CODES = 5, 3
 Side = frozenset[str]
 
 
+class Past(NamedTuple):
+    """The codes of the position left, and of those held before it that it does not have."""
+
+    left: Side
+    before: Side
+
+
 @dataclass(frozen=True)
 class Move:
     when: str
     state: str
-    left: Side
+    past: Past
     taken: Side
+
+    @property
+    def left(self) -> Side:
+        return self.past.left
 
 
 @dataclass(frozen=True)
@@ -70,9 +82,10 @@ def read_moves(path: Path, onet: Onet) -> list[Move]:
                 positions[row["Applicant.ID"]].add((row["Start.Date"], row["Position.Name"], row["State.Code"]))
     moves = []
     for held in positions.values():
-        ordered = sorted(held)
+        ordered, before = sorted(held), Side()
         for (since, title, _), (later, next_title, state) in pairwise(ordered):
             left, taken = onet.of(title), onet.of(next_title)
             if later > since and left and taken:
-                moves.append(Move(later, state, left, taken))
+                moves.append(Move(later, state, Past(left, before - left), taken))
+            before |= left
     return sorted(moves, key=lambda move: (move.when, move.state, sorted(move.left), sorted(move.taken)))

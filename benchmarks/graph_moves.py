@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.graph_board import Move, Onet, Side, read_moves, read_onet
+from benchmarks.graph_board import Move, Onet, Past, Side, read_moves, read_onet
 from benchmarks.graph_next import Model, chosen_models
 from jobs.graph.held_out import last_of_each
 from jobs.graph.l1_path import Floats, Matches
@@ -64,7 +64,7 @@ def learn(moves: list[Move], seed: int) -> tuple[list[tuple[str, str]], Matches]
     return candidates, Matches(is_hire, weight / weight.mean(), Lists.of(carried).turned(len(candidates)))
 
 
-Ranked = Callable[[Side], dict[str, float]]
+Ranked = Callable[[Past], dict[str, float]]
 
 
 def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
@@ -73,7 +73,8 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
     moves = read_moves(data / "jobboard" / "experience.csv", onet)
     n = int(TRAINED_SHARE * len(moves))
     trained, asked = moves[:n], moves[n:]
-    digest = hashlib.sha256(repr([(m.when, sorted(m.left), sorted(m.taken)) for m in moves]).encode()).hexdigest()[:12]
+    shown = repr([(m.when, sorted(m.left), sorted(m.past.before), sorted(m.taken)) for m in moves])
+    digest = hashlib.sha256(shown.encode()).hexdigest()[:12]
     stays = np.mean([bool(move.left & move.taken) for move in asked])
     print(f"\njob board: {len(moves):,} moves with a code on both sides, data {digest}")
     print(f"  learnt from {n:,}, before {asked[0].when}; asked for {len(asked):,}, {stays:.1%} into the same code")
@@ -86,12 +87,15 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
     popularity = {code: float(np.log(taken[code] + 0.1)) for code in onet.names}
     by_ratio = np.log(np.clip(ratios(matches), 1e-3, 1e3))
     rankings: dict[str, Ranked] = {
-        "popularity": lambda left: {},
-        "the same occupation": lambda left: dict.fromkeys(left, FIRST),
-        "O*NET's related, nearest first": lambda left: related(onet, left),
-        "O*NET's related, by popularity": lambda left: dict.fromkeys(related(onet, left), FIRST),
-        "the same, then O*NET's, by popularity": lambda left: (
-            dict.fromkeys(related(onet, left), FIRST) | dict.fromkeys(left, 2 * FIRST)
+        "popularity": lambda past: {},
+        "the same occupation": lambda past: dict.fromkeys(past.left, FIRST),
+        "the same, then earlier ones": lambda past: (
+            dict.fromkeys(past.before, FIRST) | dict.fromkeys(past.left, 2 * FIRST)
+        ),
+        "O*NET's related, nearest first": lambda past: related(onet, past.left),
+        "O*NET's related, by popularity": lambda past: dict.fromkeys(related(onet, past.left), FIRST),
+        "the same, then O*NET's, by popularity": lambda past: (
+            dict.fromkeys(related(onet, past.left), FIRST) | dict.fromkeys(past.left, 2 * FIRST)
         ),
         "links by ratio, the best": by_links(candidates, by_ratio, popularity, max),
         "links by L1, the best": by_links(candidates, qualities, popularity, max),
@@ -110,7 +114,7 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
         print(f"  {name:38s}" + "".join(f" {value:11.4f}" for value in recalls))
         figures |= {f"{name} @{k}": round(float(value), 4) for k, value in zip(CUTS, recalls, strict=True)}
     for name in models:
-        for other in ("the same occupation", "popularity"):
+        for other in ("the same occupation", "the same, then earlier ones", "popularity"):
             figures |= compared(name, other, hits[name] - hits[other], seed)
     likeliest = sorted(popularity, key=lambda code: -popularity[code])
     groups = {code[:GROUP]: f"{code[:GROUP]} (as {onet.names[code]})" for code in reversed(likeliest)}
@@ -142,9 +146,9 @@ def by_links(
     for code in popularity:
         members[code[:GROUP]].append(code)
 
-    def ranked(left: Side) -> dict[str, float]:
+    def ranked(past: Past) -> dict[str, float]:
         said: dict[str, list[float]] = defaultdict(list)
-        for own in {*left, *(code[:GROUP] for code in left)}:
+        for own in {*past.left, *(code[:GROUP] for code in past.left)}:
             for other, score in into[own].items():
                 for code in members[other] if len(other) == GROUP else [other]:
                     said[code].append(score)
@@ -155,14 +159,14 @@ def by_links(
 
 def with_own(ranked: Ranked) -> Ranked:
     """The position's own codes before all others."""
-    return lambda left: ranked(left) | dict.fromkeys(left, FIRST)
+    return lambda past: ranked(past) | dict.fromkeys(past.left, FIRST)
 
 
 def beside(model: Model, popularity: dict[str, float]) -> Ranked:
     """What is to be added to popularity for the model's order."""
     names = sorted(popularity)
-    return lambda left: {
-        code: score - popularity[code] for code, score in zip(names, model(left).tolist(), strict=True)
+    return lambda past: {
+        code: score - popularity[code] for code, score in zip(names, model(past).tolist(), strict=True)
     }
 
 
@@ -170,7 +174,7 @@ def hit(moves: Iterable[Move], ranked: Ranked, popularity: dict[str, float], k: 
     """Of each move, 1 where a code taken is among the first k."""
     hits = []
     for move in moves:
-        scores = ranked(move.left)
+        scores = ranked(move.past)
         order = sorted(popularity, key=lambda code: (-scores.get(code, 0.0) - popularity[code], code))
         hits.append(float(bool(move.taken & set(order[:k]))))
     return hits

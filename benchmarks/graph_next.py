@@ -1,4 +1,4 @@
-"""The next occupation as a probability: a share who stay, and links at several levels for those who do not.
+"""The next occupation as a probability: shares who stay and who go back, and links at several levels for the others.
 
 Of those who leave, the odds of a code against its popularity are the sum of the L1 weights of the links that carry the
 move: between codes, minor and major groups, from a major group to a code, into a group of one's own (one link shared by
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.graph_board import Move, Onet, Side
+from benchmarks.graph_board import Move, Onet, Past, Side
 from jobs.graph.l1_path import Floats, Matches, l1_path, largest_strength, strengths
 from jobs.graph.lists import Lists
 
@@ -29,7 +29,7 @@ STRENGTHS, PRIORS, WEIGHTS = (4.0, 8.0, 16.0), (80.0, 160.0, 320.0, 640.0), (0.0
 FOLDS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 
 Feature = tuple[Any, ...]
-Model = Callable[[Side], Floats]  # log probability of each code, in the order of `Codes.names`
+Model = Callable[[Past], Floats]  # log probability of each code, in the order of `Codes.names`
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,13 @@ class Codes:
             found.append(("related", "far"))
         return found
 
+    def spread(self, side: Side) -> Floats:
+        """The codes of a side alike, 1 in all; zeros where it has none."""
+        places = [self.place[code] for code in side if code in self.place]
+        shares = np.zeros(len(self.names))
+        shares[places] = 1 / max(len(places), 1)
+        return shares
+
     def popularity(self, moves: Iterable[Move]) -> Floats:
         """The share of moves into each code."""
         counts = np.full(len(self.names), SMOOTHED)
@@ -71,15 +78,18 @@ def leavers(moves: Sequence[Move]) -> list[Move]:
     return [move for move in moves if not move.left & move.taken]
 
 
-def with_stays(codes: Codes, moves: Sequence[Move], moved: Model) -> Model:
-    """`moved` for those who leave; as many stay as of `moves`, whatever the occupation."""
-    share = 1 - len(leavers(moves)) / len(moves)
+def with_shares(codes: Codes, moves: Sequence[Move], moved: Model) -> Model:
+    """`moved` for those who go somewhere new; as many stay, and go back, as of `moves`, whatever the occupation."""
+    gone = leavers(moves)
+    stay = 1 - len(gone) / len(moves)
+    may_return = [move for move in gone if move.past.before]
+    back = sum(bool(move.past.before & move.taken) for move in may_return) / max(len(may_return), 1)
 
-    def model(left: Side) -> Floats:
-        own = np.zeros(len(codes.names), bool)
-        own[[codes.place[code] for code in left if code in codes.place]] = True
-        away = np.where(own, 0.0, np.exp(moved(left)))
-        return np.log((1 - share) * away / away.sum() + share * own / max(own.sum(), 1) + 1e-300)
+    def model(past: Past) -> Floats:
+        own, before = codes.spread(past.left), codes.spread(past.before)
+        away = np.where(own + before > 0, 0.0, np.exp(moved(past)))
+        elsewhere = back * before + (1 - back * before.sum()) * away / away.sum()
+        return np.log(stay * own + (1 - stay) * elsewhere + 1e-300)
 
     return model
 
@@ -105,11 +115,11 @@ def by_links(codes: Codes, moves: Sequence[Move], strength: float, seed: int) ->
     odds = {link: weights[n] for link, n in place.items() if weights[n]}
     popularity = np.log(codes.popularity(gone))
 
-    def moved(left: Side) -> Floats:
-        said = [sum(odds.get(link, 0.0) for link in codes.features(left, code)) for code in codes.names]
+    def moved(past: Past) -> Floats:
+        said = [sum(odds.get(link, 0.0) for link in codes.features(past.left, code)) for code in codes.names]
         return popularity + np.array(said)
 
-    return with_stays(codes, moves, moved)
+    return with_shares(codes, moves, moved)
 
 
 def by_groups(codes: Codes, moves: Sequence[Move], prior: float) -> Model:
@@ -122,22 +132,22 @@ def by_groups(codes: Codes, moves: Sequence[Move], prior: float) -> Model:
         for group in groups:
             counts[group][[codes.place[code] for code in move.taken]] += 1 / len(move.taken) / len(groups)
 
-    def moved(left: Side) -> Floats:
-        own = sum(counts[group] for group in sorted({own[:MAJOR] for own in left}))
+    def moved(past: Past) -> Floats:
+        own = sum(counts[group] for group in sorted({own[:MAJOR] for own in past.left}))
         return np.log(own + prior * base)
 
-    return with_stays(codes, moves, moved)
+    return with_shares(codes, moves, moved)
 
 
 def pooled(first: Model, second: Model, weight: float) -> Model:
-    return lambda left: (1 - weight) * first(left) + weight * second(left)
+    return lambda past: (1 - weight) * first(past) + weight * second(past)
 
 
 def likelihood(codes: Codes, model: Model, moves: Sequence[Move]) -> float:
     """Mean log probability of the codes taken together."""
     found = []
     for move in moves:
-        scores = model(move.left)
+        scores = model(move.past)
         scores = scores - np.logaddexp.reduce(scores)
         found.append(np.logaddexp.reduce(scores[[codes.place[code] for code in move.taken]]))
     return float(np.mean(found))
@@ -166,19 +176,19 @@ def chosen_models(onet: Onet, moves: Sequence[Move], seed: int) -> dict[str, Mod
     weight = best("weight of the links", WEIGHTS, lambda before, value: pooled(*made[len(before)], value))
     links, groups = by_links(codes, moves, strength, seed), by_groups(codes, moves, prior)
     return {
-        f"stays and links, strength {strength:g}": links,
-        f"stays and groups, prior {prior:g}": groups,
+        f"shares and links, strength {strength:g}": links,
+        f"shares and groups, prior {prior:g}": groups,
         f"both, links by {weight:g}": pooled(groups, links, weight),
     }
 
 
 def _kept(model: Model) -> Model:
-    """The same, asked once for each side."""
-    known: dict[Side, Floats] = {}
+    """The same, asked once for each past."""
+    known: dict[Past, Floats] = {}
 
-    def asked(left: Side) -> Floats:
-        if left not in known:
-            known[left] = model(left)
-        return known[left]
+    def asked(past: Past) -> Floats:
+        if past not in known:
+            known[past] = model(past)
+        return known[past]
 
     return asked
