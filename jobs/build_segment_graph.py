@@ -15,7 +15,7 @@ from jobs.artifacts import written_folder
 from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.errors import SettingsError, nearest
 from jobs.graph.drift import hire_quality, link_drift
-from jobs.graph.engine import graph_engine
+from jobs.graph.engines import graph_engine
 from jobs.graph.hires import NoHires, labelled_pairs
 from jobs.graph.inferred import Inference
 from jobs.graph.learn import Figure, Learnt, finished_graph, learn_links, no_links

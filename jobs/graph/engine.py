@@ -1,4 +1,4 @@
-"""What the segment graph is asked, and who answers: GraphFrames where its jar is loaded, else python-igraph.
+"""What the segment graph is asked, whoever answers.
 
 A graph is a table of edges, `src` and `dst` both bigint, each edge once; its vertices are the ends of its
 edges. Both engines give the same rows for the same edges. Communities are therefore defined here, not taken
@@ -8,19 +8,14 @@ which on a graph with two sides swaps the sides' labels for ever.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 
-from py4j.protocol import Py4JJavaError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.errors import SettingsError, StageError, nearest
+from jobs.errors import StageError
+from jobs.graph.driver_graph import MAX_DRIVER_EDGES, DriverGraph
 from jobs.graph.frames import held
-
-ENGINES = ("auto", "graphframes", "igraph")
-# Edges that the driver takes in: 5·10^6 of two int64 are 80 MB, and a few times that in igraph.
-MAX_DRIVER_EDGES = 5_000_000
 
 
 class GraphEngine(ABC):
@@ -68,38 +63,6 @@ class GraphEngine(ABC):
     def _communities(self, edges: DataFrame, max_rounds: int) -> DataFrame: ...
 
 
-def graph_engine(spark: SparkSession) -> GraphEngine:
-    """The engine that GRAPH_ENGINE names; auto, the default, is GraphFrames where its classes can be loaded.
-
-    SettingsError where the name is unknown, or graphframes is asked for by name and cannot be loaded.
-    """
-    from jobs.graph.graphframes_engine import GraphFramesEngine
-    from jobs.graph.igraph_engine import IgraphEngine
-
-    asked = os.environ.get("GRAPH_ENGINE") or "auto"
-    if asked not in ENGINES:
-        raise SettingsError(f"GRAPH_ENGINE: {asked!r}; {nearest(asked, ENGINES)}")
-    is_loadable = asked != "igraph" and has_graphframes(spark)
-    if asked == "graphframes" and not is_loadable:
-        raise SettingsError(
-            "GRAPH_ENGINE is graphframes, but org.graphframes.GraphFrame is on no class path: name jars in "
-            "GRAPHFRAMES_JARS, or set GRAPH_ENGINE to igraph"
-        )
-    return GraphFramesEngine() if is_loadable else IgraphEngine()
-
-
-def has_graphframes(spark: SparkSession) -> bool:
-    """Whether GraphFrames' JVM classes can be loaded in this session."""
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None, "the session has ended"
-    loader = jvm.Thread.currentThread().getContextClassLoader()
-    try:
-        loader.loadClass("org.graphframes.GraphFramePythonAPI")
-    except Py4JJavaError:
-        return False
-    return True
-
-
 def canonical(labels: DataFrame, name: str) -> DataFrame:
     """`labels` (id, label) with each label replaced by the least id that carries it: id and `name`."""
     least = labels.groupBy("label").agg(F.min("id").alias(name))
@@ -124,8 +87,6 @@ def verify_components(edges: DataFrame, components: DataFrame, engine: str) -> N
     if row is None or row["n_wrong"] or row["n"] != n_edges:
         raise StageError(f"components by {engine} are wrong: expected every edge within one component, got {row}")
     if engine != "igraph" and n_edges <= MAX_DRIVER_EDGES:
-        from jobs.graph.igraph_engine import DriverGraph
-
         expected = len(DriverGraph.collect(edges).graph.connected_components(mode="weak"))
         got = components.select("component").distinct().count()
         if expected != got:

@@ -1,57 +1,15 @@
-"""The embedded graph engine: python-igraph in the driver's memory, up to `MAX_DRIVER_EDGES` edges."""
+"""The embedded graph engine: python-igraph in the driver's memory, up to `driver_graph.MAX_DRIVER_EDGES` edges."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from itertools import combinations
 
-import igraph
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from jobs.errors import StageError
-from jobs.graph import engine
+from jobs.graph.driver_graph import DriverGraph, Ints
 from jobs.graph.engine import GraphEngine
-
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class DriverGraph:
-    """The graph in the driver: vertex ids ascending, and each edge's ends as places in `ids`."""
-
-    spark: SparkSession
-    ids: Ints
-    src: Ints
-    dst: Ints
-
-    @staticmethod
-    def collect(edges: DataFrame) -> DriverGraph:
-        """StageError where there are more than `MAX_DRIVER_EDGES` edges."""
-        limit = engine.MAX_DRIVER_EDGES
-        ends = edges.select("src", "dst").limit(limit + 1).toPandas()
-        if len(ends) > limit:
-            raise StageError(
-                f"the segment graph has more than {limit} edges, too many for igraph on the driver: "
-                "set GRAPH_ENGINE to graphframes, or raise build_segment_graph.l1_strength or min_quality"
-            )
-        both = ends[["src", "dst"]].to_numpy(dtype=np.int64).T
-        ids, places = np.unique(both, return_inverse=True)
-        src, dst = places.reshape(both.shape)
-        return DriverGraph(edges.sparkSession, ids, src, dst)
-
-    @property
-    def graph(self) -> igraph.Graph:
-        return igraph.Graph(n=len(self.ids), edges=np.column_stack([self.src, self.dst]), directed=True)
-
-    def rows(self, **columns: npt.ArrayLike) -> DataFrame:
-        """One row a vertex: id, and bigint columns in the order of `ids`."""
-        frame = pd.DataFrame({"id": self.ids} | {name: np.asarray(c, dtype=np.int64) for name, c in columns.items()})
-        schema = ", ".join(f"{name} bigint" for name in frame.columns)
-        return self.spark.createDataFrame(frame, schema)
 
 
 class IgraphEngine(GraphEngine):

@@ -6,9 +6,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import SettingsError, StageError
-from jobs.graph import engine as engines
-from jobs.graph.engine import GraphEngine, graph_engine, has_graphframes, verify_components
-from jobs.graph.igraph_engine import DriverGraph, IgraphEngine
+from jobs.graph import driver_graph, engines
+from jobs.graph.driver_graph import DriverGraph
+from jobs.graph.engine import GraphEngine, verify_components
+from jobs.graph.engines import graph_engine, has_graphframes
+from jobs.graph.igraph_engine import IgraphEngine
 from jobs.graph.inferred import Inference, inferred_links
 
 # Two blocks, each of three sources that all hire into three targets, joined by one edge; a chain; a hub.
@@ -110,7 +112,7 @@ def test_wrong_components_are_refused(spark: SparkSession) -> None:
 
 
 def test_igraph_refuses_what_the_driver_should_not_hold(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "MAX_DRIVER_EDGES", 3)
+    monkeypatch.setattr(driver_graph, "MAX_DRIVER_EDGES", 3)
     assert len(DriverGraph.collect(table(spark, CHAIN[:3])).src) == 3
     with pytest.raises(StageError, match="more than 3 edges"):
         DriverGraph.collect(table(spark, CHAIN))
