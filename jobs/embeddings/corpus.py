@@ -23,7 +23,6 @@ from jobs.artifacts import opened_store
 from jobs.chains.sessionize import CHAIN_ACTIONS
 from jobs.embeddings.features import JobRows, feature_keys, feature_weights
 from jobs.embeddings.pairs import Chains
-from jobs.embeddings.team import ALONE, Team
 
 CHAINS_A_FILE = 1_000_000
 JOBS_A_BATCH = 65_536
@@ -197,10 +196,15 @@ def positions(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[ND
     return at, ordered[at] == wanted
 
 
-def chain_batches(uri: str, job_ids: NDArray[np.int64], chains_a_batch: int, team: Team = ALONE) -> Iterator[Chains]:
-    """The chains below `uri`, always in the same order, jobs as positions in `job_ids`; of each batch, one's part."""
+def chain_batches(
+    uri: str, job_ids: NDArray[np.int64], chains_a_batch: int, rank: int = 0, size: int = 1
+) -> Iterator[Chains]:
+    """The chains below `uri`, always in the same order, jobs as positions in `job_ids`.
+
+    Of each batch, part `rank` of `size`.
+    """
     for whole in _batches(f"{uri}/chains", chains_a_batch):
-        first, last = (whole.num_rows * (team.rank + more) // team.size for more in (0, 1))
+        first, last = (whole.num_rows * (rank + more) // size for more in (0, 1))
         batch = whole.slice(first, last - first)
         lengths = batch["jobs"].value_lengths().to_numpy()
         jobs, _ = positions(job_ids, batch["jobs"].flatten().to_numpy())

@@ -66,7 +66,8 @@ def train(
         if not place.batch:
             place = Place(epoch=epoch)
         before = learner.state().copy() if team.size > 1 else None
-        for number, chains in enumerate(chain_batches(uri, corpus.job_ids, options.chains_a_batch, team)):
+        batches = chain_batches(uri, corpus.job_ids, options.chains_a_batch, team.rank, team.size)
+        for number, chains in enumerate(batches):
             if number < place.batch:
                 progress.skip(len(chains.offsets) - 1)
                 continue

@@ -18,16 +18,11 @@ from tests.jobs.embeddings.test_training import (
 )
 
 
-class Part:
-    def __init__(self, rank, size):
-        self.rank, self.size = rank, size
-
-
 def test_parts_of_a_team_are_all_chains_once(tmp_path):
     n_chains = write_world(tmp_path / "world", n_chains=37)
     corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")
     parts = [
-        [len(batch.offsets) - 1 for batch in chain_batches(str(tmp_path / "world"), corpus.job_ids, 10, Part(rank, 4))]
+        [len(batch.offsets) - 1 for batch in chain_batches(str(tmp_path / "world"), corpus.job_ids, 10, rank, 4)]
         for rank in range(4)
     ]
     assert sum(map(sum, parts)) == n_chains
