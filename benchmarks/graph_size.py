@@ -107,7 +107,7 @@ def in_memory(n_hires: int, *, is_brief: bool, support: int) -> None:
     )
     figures |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
     if support:
-        figures |= {name: value for name, label, value in trained.figures(TEMPLATES) if name in CHOSEN and not label}
+        figures |= {name: value for name, value, label in trained.figures(TEMPLATES) if name in CHOSEN and not label}
         print(json.dumps(figures))
         return
     figures |= scored(market, later, trained)
