@@ -168,7 +168,7 @@ def _after(groups, first, carried, of_item, is_hire, weight, min_support, is_las
             wider = np.empty((n_room, 4))
             wider[:n_found] = found_counts[:n_found]
             found_counts = wider
-        _count(pair_of[: n if len(items) else 0], item_of, is_hire, weight, items, place, counts)
+        n = _count(pair_of[: n if len(items) else 0], item_of, is_hire, weight, items, place, counts)
         n_more = 0
         for number in range(len(items)):
             item, n_both = items[number], int(counts[number, 0])
@@ -185,11 +185,10 @@ def _after(groups, first, carried, of_item, is_hire, weight, min_support, is_las
             found_pairs = _longer(found_pairs, n_pairs + n_more)
         n_pairs += n_more
         for at in range(n if n_more else 0):
-            number = place[item_of[at]]
-            if number >= 0 and ends[number] >= 0:
-                found_pairs[ends[number]] = pair_of[at]
-                ends[number] += 1
-        place[items] = -1
+            end = ends[item_of[at]]
+            if end >= 0:
+                found_pairs[end] = pair_of[at]
+                ends[item_of[at]] += 1
         group += 1
     return (
         group, found_group[:n_found].copy(), found_item[:n_found].copy(), found_counts[:n_found].copy(),
@@ -217,7 +216,7 @@ def _gathered(members, last, carried, weight, pair_of, item_of):  # type: ignore
                     break
                 pair_of[n], item_of[n] = pair, items[at]
                 n += 1
-    return n if touched >= 0 else -1
+    return n if touched != -1.0 else 0  # n: but the compiler must not know
 
 
 @njit(cache=True)
@@ -238,19 +237,26 @@ def _hired(pair_of, item_of, is_hire, min_support, n_hires, items):  # type: ign
 
 @njit(cache=True)
 def _count(pair_of, item_of, is_hire, weight, items, place, counts):  # type: ignore[no-untyped-def]
-    """Writes the `place` of each of the items among them, and there their `counts`."""
+    """Writes `counts` of the items, and of `pair_of` and `item_of` keeps what is of them, the item's place among them
+    in its stead; returns how much that is. `place` is -1 before and after.
+    """
+    n = 0
     for number in range(len(items)):
         place[items[number]] = number
         counts[number] = 0.0
     for at in range(len(pair_of)):
         number = place[item_of[at]]
         if number >= 0:
+            pair_of[n], item_of[n] = pair_of[at], number
+            n += 1
             counts[number, 0] += 1
             if is_hire[pair_of[at]]:
                 counts[number, 1] += 1
                 counts[number, 2] += weight[pair_of[at]]
             else:
                 counts[number, 3] += weight[pair_of[at]]
+    place[items] = -1
+    return n
 
 
 @njit(cache=True)
