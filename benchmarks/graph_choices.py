@@ -149,7 +149,7 @@ def liquidity(spark: SparkSession, name: str, penalty: Penalty) -> dict[str, Any
         of_job: dict[int, Any] = dict(open_nodes.toPandas().itertuples(index=False))
         for target in TARGETS:
             needed = enough_nodes(nodes, links, open_nodes, target or 1 << 30)
-            reach = {label: value for _, label, value in needed.figures()}
+            reach = {label: value for _, value, label in needed.figures()}
             of_seeker: dict[int, Any] = dict(needed.nodes.toPandas().itertuples(index=False))
             hits = [bool({*of_seeker.get(seeker, ())} & {*of_job.get(job, ())}) for seeker, job in later.hires.tolist()]
             print(

@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.graph_board import Move, Onet, Past, Side, read_moves, read_onet
 from benchmarks.graph_next import Model, chosen_models
 from jobs.graph.held_out import last_of_each
-from jobs.graph.l1_path import Floats, Matches
-from jobs.graph.lists import Lists
+from jobs.graph.l1_path import Matches
+from jobs.graph.lists import Floats, Lists
 from jobs.graph.quality import Penalty, chosen_point, path_points, ratios
 
 CUTS = (5, 20)
@@ -194,8 +194,8 @@ def compared(name: str, other: str, differences: Floats, seed: int) -> dict[str,
 def strongest(
     candidates: list[tuple[str, str]], qualities: Floats, matches: Matches, names: dict[str, str], n: int = 20
 ) -> None:
-    hires: Floats = matches.per_link(matches.is_hire.astype(np.float64))
-    no_hires: Floats = matches.per_link((~matches.is_hire).astype(np.float64)) / REPAIRED
+    hires: Floats = matches.carriers.sums(matches.is_hire.astype(np.float64))
+    no_hires: Floats = matches.carriers.sums((~matches.is_hire).astype(np.float64)) / REPAIRED
     print(f"\nthe {n} strongest links")
     for link in np.argsort(-qualities, kind="stable")[:n]:
         a, b = (names[part] for part in candidates[link])

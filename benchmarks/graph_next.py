@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.graph_board import Move, Onet, Past, Side
-from jobs.graph.l1_path import Floats, Matches, l1_path, largest_strength, strengths
-from jobs.graph.lists import Lists
+from jobs.graph.l1_path import Matches, l1_path, largest_strength, strengths
+from jobs.graph.lists import Floats, Lists
 
 CODE, MINOR, MAJOR = 10, 4, 2  # characters of a code that name it, its minor and its major group
 DRAWS = 10  # codes drawn by popularity against each move

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.graph.held_out import REWEIGHED_AT
-from jobs.graph.l1_path import Fit, Floats, Matches, largest_strength
+from jobs.graph.l1_path import Fit, Matches
+from jobs.graph.lists import Floats
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,13 @@ class Rules:
     def of(matches: Matches, is_held_out: NDArray[np.bool_], falling: list[float]) -> Rules:
         learnt = replace(matches, weight=np.where(is_held_out, 0.0, matches.weight))
         whole, part = Fit(matches), Fit(learnt)
-        before = largest_strength(matches), largest_strength(learnt)
         rows = []
         for strength in falling:
-            whole.move_to(strength, before[0])
-            part.move_to(strength, before[1])
-            before = strength, strength
+            whole.move_to(strength)
+            part.move_to(strength)
             again = whole.reweighed(min(strength, REWEIGHED_AT))
             later = loss(matches, part.margins)[is_held_out].mean()
-            rows.append((loss(matches, again.margins).sum(), later, (whole.weights != 0).sum()))
+            rows.append((loss(matches, again).sum(), later, (whole.weights != 0).sum()))
         return Rules(*np.array(rows).T)
 
     def chosen(self, matches: Matches, falling: list[float]) -> dict[str, float]:

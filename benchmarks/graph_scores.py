@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.graph_data import FIELDS, HireMarket, labelled, meta_code, pair_metas
 from benchmarks.graph_memory import said
 from jobs.graph.fit import Fitted
-from jobs.graph.l1_path import Floats, Matches
+from jobs.graph.l1_path import Matches
 from jobs.graph.links import NONE
-from jobs.graph.lists import Lists, ends
+from jobs.graph.lists import Floats, Lists, ends
 from jobs.graph.quality import Point, RatioCurve, ratios, recall_and_false_positives
 
 # A planted pair with fewer hires is not asked for: no scorer can tell it from chance.

@@ -101,13 +101,13 @@ def in_memory(n_hires: int, *, is_brief: bool, support: int) -> None:
     figures: dict[str, Any] = {"hires": n_hires} | counts(trained)
     print(
         f"\n{n_hires:,d} hires in memory: {figures['pairs']:,d} pairs, {figures['candidates']:,d} candidate links, "
-        f"{figures['matches']:,d} matches; data {market.hash}\n  {seconds:.1f} s, {cpu:.1f} s of cores' time; "
+        f"{figures['matches']:,d} matches; data {market.hash}\n  {seconds:.2f} s, {cpu:.2f} s of cores' time; "
         f"peak {peak.mb:,.0f} MB",
         flush=True,
     )
-    figures |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak.mb)}
+    figures |= {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "peak_mb": round(peak.mb)}
     if support:
-        figures |= {name: value for name, label, value in trained.figures(TEMPLATES) if name in CHOSEN and not label}
+        figures |= {name: value for name, value, label in trained.figures(TEMPLATES) if name in CHOSEN and not label}
         print(json.dumps(figures))
         return
     figures |= scored(market, later, trained)

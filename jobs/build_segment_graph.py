@@ -14,11 +14,12 @@ from pyspark.sql import functions as F
 from jobs.artifacts import written_folder
 from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.errors import SettingsError, nearest
+from jobs.figures import Figure
 from jobs.graph.drift import hire_quality, link_drift
 from jobs.graph.engines import graph_engine
 from jobs.graph.hires import NoHires, labelled_pairs
 from jobs.graph.inferred import Inference
-from jobs.graph.learn import Figure, Learnt, finished_graph, learn_links, no_links
+from jobs.graph.learn import Learnt, finished_graph, learn_links, no_links
 from jobs.graph.links import Limits
 from jobs.graph.overrides import Overrides, named_overrides, overridden
 from jobs.graph.quality import Penalty
@@ -56,8 +57,7 @@ def main(lake: Lake, run: Run) -> None:
     links, figures = finished_graph(final, engine, inference(options))
     figures += drift(lake, run, final if links is None else links, learnt)
     figures += quality_of(lake, run, hires, seekers, learnt)
-    for metric, label, value in [*learnt.figures, *figures]:
-        run.record(metric, value, label)
+    run.record_all([*learnt.figures, *figures])
     if not learnt.figures:
         say(f"  no link is learnt from {n_hires} hires: they are fewer than min_hires ({options.min_hires})")
     elif links is None:
@@ -88,7 +88,7 @@ def drift(lake: Lake, run: Run, links: DataFrame, learnt: Learnt) -> list[Figure
     version = last["model_version"]
     before = lake.read(SEGMENT_LINKS, model_version=version)
     recall = (last["metrics"] or {}).get("recall")
-    return [*link_drift(before, links, learnt.against, version), ("recall_before", version, recall)]
+    return [*link_drift(before, links, learnt.against, version), Figure("recall_before", recall, version)]
 
 
 def quality_of(lake: Lake, run: Run, hires: DataFrame, seekers: DataFrame, learnt: Learnt) -> list[Figure]:

@@ -130,8 +130,7 @@ def enough(lake: Lake, run: Run, version: str, links: DataFrame, nodes: DataFram
     jobs = latest_versions(lake.read(JOBS), "job_id", run.interval.end).where(is_open(first, last))
     open_nodes = lake.read(JOB_NODES, Dates(run.date, run.date + DAY), model_version=version)
     found = enough_nodes(held(nodes), links, open_nodes.join(jobs.select("job_id"), "job_id", "left_semi"), target)
-    for metric, label, value in found.figures():
-        run.record(metric, value, label)
+    run.record_all(found.figures())
     return found.nodes
 
 

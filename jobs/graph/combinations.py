@@ -19,12 +19,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from jobs.graph.l1_path import Floats
-from jobs.graph.lists import Ints, Lists, ends
+from jobs.graph.lists import Floats, Ints, Lists, ends
 
 ANY = np.iinfo(np.int64).max
 # Pairs of combinations that a call of the compiled loop hands over at once, or those of one group.
 BATCH = 1 << 22
+CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -146,79 +146,117 @@ def after(
 def _after(groups, first, carried, of_item, is_hire, weight, min_support, is_last, batch):  # type: ignore[no-untyped-def]
     """Of the groups from `first` on, until a batch is full: the next group, and group, item, counts, lengths, pairs."""
     offsets, pairs, last, of_group = groups
-    own_offsets, own_items = carried
     n_items, n_groups = len(of_item), len(offsets) - 1
-    counts = np.zeros((n_items, 4))
-    ends = np.full(n_items, -1, np.int64)
-    touched = np.empty(n_items, np.int32)
+    n_hires, place = np.zeros(n_items, np.int32), np.full(n_items, -1, np.int32)
+    room, counts, ends = np.empty(n_items, np.int32), np.empty((n_items, 4)), np.empty(n_items, np.int64)
+    n_most = np.diff(offsets).max() * np.diff(carried[0]).max() if n_groups and len(is_hire) else 0
+    pair_of, item_of = np.empty(n_most, np.int32), np.empty(n_most, np.int32)
     found_group, found_item = np.empty(1024, np.int64), np.empty(1024, np.int32)
     found_counts, found_lengths = np.empty((1024, 4)), np.empty(1024, np.int64)
     found_pairs = np.empty(batch, np.int32)
     n_found = n_pairs = 0
     group = first
     while group < n_groups and n_pairs < batch:
-        n_touched = 0
-        for at in range(offsets[group], offsets[group + 1]):
-            pair = pairs[at]
-            for own in range(own_offsets[pair + 1] - 1, own_offsets[pair] - 1, -1):
-                item = own_items[own]
-                if item <= last[group]:
-                    break
-                if counts[item, 0] == 0:
-                    touched[n_touched] = item
-                    n_touched += 1
-                counts[item, 0] += 1
-                if is_hire[pair]:
-                    counts[item, 1] += 1
-                    counts[item, 2] += weight[pair]
-                else:
-                    counts[item, 3] += weight[pair]
-        n_chosen, n_more = 0, 0
-        for number in range(n_touched):
-            item = touched[number]
-            n = counts[item, 0]
-            if counts[item, 1] >= min_support and n < of_group[group] and n < of_item[item]:
-                touched[n_chosen] = item
-                n_chosen += 1
-                n_more += int(n)
-            else:
-                counts[item] = 0
-        chosen = np.sort(touched[:n_chosen])
-        if n_found + n_chosen > len(found_group):
-            n_room = 2 * (n_found + n_chosen)
+        members = pairs[offsets[group] : offsets[group + 1]]
+        n = _gathered(members, last[group], carried, weight, pair_of, item_of)
+        items = room[: _hired(pair_of[:n], item_of[:n], is_hire, min_support, n_hires, room)]
+        items.sort()
+        if n_found + len(items) > len(found_group):
+            n_room = 2 * (n_found + len(items))
             found_group, found_item = _longer(found_group, n_room), _longer(found_item, n_room)
             found_lengths = _longer(found_lengths, n_room)
             wider = np.empty((n_room, 4))
             wider[:n_found] = found_counts[:n_found]
             found_counts = wider
+        n = _count(pair_of[: n if len(items) else 0], item_of, is_hire, weight, items, place, counts)
+        n_more = 0
+        for number in range(len(items)):
+            item, n_both = items[number], int(counts[number, 0])
+            ends[number] = -1
+            if n_both < of_group[group] and n_both < of_item[item]:
+                is_outnumbered = np.rint(counts[number, 3] * 1e6) > np.rint(counts[number, 2] * 1e6)
+                n_kept = 0 if is_last and is_outnumbered else n_both
+                found_group[n_found], found_item[n_found], found_lengths[n_found] = group, item, n_kept
+                found_counts[n_found] = counts[number]
+                n_found += 1
+                ends[number] = n_pairs + n_more if n_kept else -1
+                n_more += n_kept
         if n_pairs + n_more > len(found_pairs):
             found_pairs = _longer(found_pairs, n_pairs + n_more)
-        for item in chosen:
-            is_outnumbered = np.rint(counts[item, 3] * 1e6) > np.rint(counts[item, 2] * 1e6)
-            n = 0 if is_last and is_outnumbered else int(counts[item, 0])
-            found_group[n_found], found_item[n_found], found_lengths[n_found] = group, item, n
-            found_counts[n_found] = counts[item]
-            n_found += 1
-            ends[item] = n_pairs if n else -1
-            n_pairs += n
-            counts[item] = 0
-        if n_chosen:
-            for at in range(offsets[group], offsets[group + 1]):
-                pair = pairs[at]
-                for own in range(own_offsets[pair + 1] - 1, own_offsets[pair] - 1, -1):
-                    item = own_items[own]
-                    if item <= last[group]:
-                        break
-                    if ends[item] >= 0:
-                        found_pairs[ends[item]] = pair
-                        ends[item] += 1
-        for item in chosen:
-            ends[item] = -1
+        n_pairs += n_more
+        for at in range(n if n_more else 0):
+            end = ends[item_of[at]]
+            if end >= 0:
+                found_pairs[end] = pair_of[at]
+                ends[item_of[at]] += 1
         group += 1
     return (
         group, found_group[:n_found].copy(), found_item[:n_found].copy(), found_counts[:n_found].copy(),
         found_lengths[:n_found].copy(), found_pairs[:n_pairs].copy(),
     )  # fmt: skip
+
+
+@njit(cache=True)
+def _gathered(members, last, carried, weight, pair_of, item_of):  # type: ignore[no-untyped-def]
+    """Writes what the members carry after `last`, in their order; returns how much that is.
+
+    Their lists lie all over memory. One waits for each only where what is done with it decides what is read next: so a
+    chunk of lists is touched first, which the processor does for many of them at once (three times as fast in all).
+    """
+    offsets, items = carried
+    n, touched = 0, 0.0
+    for start in range(0, len(members), CHUNK):
+        chunk = members[start : start + CHUNK]
+        for pair in chunk:
+            if offsets[pair] < offsets[pair + 1]:
+                touched += items[offsets[pair]] + items[offsets[pair + 1] - 1] + weight[pair]
+        for pair in chunk:
+            for at in range(offsets[pair + 1] - 1, offsets[pair] - 1, -1):
+                if items[at] <= last:
+                    break
+                pair_of[n], item_of[n] = pair, items[at]
+                n += 1
+    return n if touched != -1.0 else 0  # n: but the compiler must not know
+
+
+@njit(cache=True)
+def _hired(pair_of, item_of, is_hire, min_support, n_hires, items):  # type: ignore[no-untyped-def]
+    """Writes `items` that `min_support` of the hires carry; returns how many. `n_hires` is 0 before and after."""
+    n = 0
+    for at in range(len(pair_of)):
+        if is_hire[pair_of[at]]:
+            item = item_of[at]
+            n_hires[item] += 1
+            if n_hires[item] == min_support:
+                items[n] = item
+                n += 1
+    for at in range(len(pair_of)):
+        n_hires[item_of[at]] = 0
+    return n
+
+
+@njit(cache=True)
+def _count(pair_of, item_of, is_hire, weight, items, place, counts):  # type: ignore[no-untyped-def]
+    """Writes `counts` of the items, and of `pair_of` and `item_of` keeps what is of them, the item's place among them
+    in its stead; returns how much that is. `place` is -1 before and after.
+    """
+    n = 0
+    for number in range(len(items)):
+        place[items[number]] = number
+        counts[number] = 0.0
+    for at in range(len(pair_of)):
+        number = place[item_of[at]]
+        if number >= 0:
+            pair_of[n], item_of[n] = pair_of[at], number
+            n += 1
+            counts[number, 0] += 1
+            if is_hire[pair_of[at]]:
+                counts[number, 1] += 1
+                counts[number, 2] += weight[pair_of[at]]
+            else:
+                counts[number, 3] += weight[pair_of[at]]
+    place[items] = -1
+    return n
 
 
 @njit(cache=True)

@@ -7,8 +7,9 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.figures import Figure
+
 SEGMENTS = ("seeker_segment", "job_segment")
-Figure = tuple[str, str, float | None]  # metric, label, value
 
 
 def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: str) -> list[Figure]:
@@ -30,7 +31,7 @@ def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: s
     }
     row = both.agg(*[F.count(F.when(condition, True)).alias(name) for name, condition in counted.items()]).first()
     assert row is not None
-    return [(name, version, row[name]) for name in counted]
+    return [Figure(name, row[name], version) for name in counted]
 
 
 def hire_quality(
@@ -69,8 +70,11 @@ def hire_quality(
     counted = reduce(DataFrame.unionByName, rows).groupBy("name")
     sums = {r["name"]: r for r in counted.agg(F.count("*").alias("n"), F.count_if("flag").alias("n_true")).collect()}
     return [
-        *[("hired_share", name, sums[name]["n_true"] / sums[name]["n"] if name in sums else None) for name in shares],
-        *[("impossible_hires", name, sums[name]["n_true"] if name in sums else 0) for name in wrong],
+        *[
+            Figure("hired_share", sums[name]["n_true"] / sums[name]["n"] if name in sums else None, name)
+            for name in shares
+        ],
+        *[Figure("impossible_hires", sums[name]["n_true"] if name in sums else 0, name) for name in wrong],
     ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from jobs.figures import Figure
 from jobs.graph.combinations import Labels
 from jobs.graph.held_out import last_of_each
 from jobs.graph.hires import KINDS
@@ -22,7 +23,6 @@ from jobs.graph.lists import Ints, Lists
 from jobs.graph.meta_links import Template
 from jobs.graph.quality import Penalty, Point, chosen_point, path_points
 
-Figure = tuple[str, str, float | None]  # metric, label, value
 HIRE = 1  # the place of hires in KINDS, from 1
 PATH_FIGURES = ("recall", "false_positives", "ratio_links", "ratio_false_positives", "held_out_loss")
 FIGURE = pa.struct([("metric", pa.string()), ("label", pa.string()), ("value", pa.float64())])
@@ -82,7 +82,7 @@ class Fitted:
         return None if self.chosen is None else self.points[self.chosen]
 
     def figures(self, templates: Sequence[Template]) -> list[Figure]:
-        """(metric, label, value), as `run_metrics` holds them. Recall and false positives are of the pairs learnt from.
+        """Recall and false positives are of the pairs learnt from.
 
         Among them pairs [kind], the hires whose job had no version yet and was read as its first says, and meta_links
         [seeker→job field], 0 for a template that no hire answers to. Hires that are not among the pairs had no profile
@@ -93,18 +93,18 @@ class Fitted:
         of_field = ((mined.metas.names.field(f"{side}_field").to_pylist()) for side in ("seeker", "job"))
         fields = list(zip(*of_field, strict=True))
         return [
-            *[("pairs", kind, n) for kind, n in zip(KINDS, n_pairs, strict=True)],
-            ("hires_with_later_job_version", "", int((pairs.is_job_later & pairs.labels.is_hire).sum())),
-            *[("meta_links", f"{t.seeker}→{t.job}", fields.count((t.seeker, t.job))) for t in templates],
-            ("hires_outside_templates", "", mined.n_outside),
-            *[("cut", what, n) for what, n in mined.cut.items()],
-            ("candidate_links", "", len(mined.items)),
-            ("chosen_strength", "", point.strength if point else None),
-            ("links", "", len(point.links) if point else 0),
-            ("recall", "", point.recall if point else None),
-            ("false_positives", "", point.false_positives if point else None),
+            *[Figure("pairs", n, kind) for kind, n in zip(KINDS, n_pairs, strict=True)],
+            Figure("hires_with_later_job_version", int((pairs.is_job_later & pairs.labels.is_hire).sum())),
+            *[Figure("meta_links", fields.count((t.seeker, t.job)), f"{t.seeker}→{t.job}") for t in templates],
+            Figure("hires_outside_templates", mined.n_outside),
+            *[Figure("cut", n, what) for what, n in mined.cut.items()],
+            Figure("candidate_links", len(mined.items)),
+            Figure("chosen_strength", point.strength if point else None),
+            Figure("links", len(point.links) if point else 0),
+            Figure("recall", point.recall if point else None),
+            Figure("false_positives", point.false_positives if point else None),
             *[
-                (f"path_{name}", f"{point.strength:g}", value)
+                Figure(f"path_{name}", value, f"{point.strength:g}")
                 for point in self.points
                 for name, value in [("links", len(point.links)), *((n, getattr(point, n)) for n in PATH_FIGURES)]
             ],
@@ -115,7 +115,7 @@ class Fitted:
 
         Of the candidates, those kept have a quality; those that speak against a hire are marked.
         """
-        figures = [dict(zip(("metric", "label", "value"), row, strict=True)) for row in self.figures(templates)]
+        figures = [figure._asdict() for figure in self.figures(templates)]
         yield _rows(figure=pa.array(figures, FIGURE))
         names = self.mined.metas.names
         seekers = pa.Table.from_arrays([names.field("seeker_field"), names.field("seeker_term")], ["field", "term"])

@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.graph.l1_path import Fit, Floats, Matches, largest_strength, log_losses
-from jobs.graph.lists import Ints
+from jobs.graph.l1_path import Fit, Matches
+from jobs.graph.lists import Floats, Ints
+from jobs.graph.newton import log_losses
 
 # The last pairs by time are held out: as many as make a fifth.
 SHARE = 0.2
@@ -52,11 +53,10 @@ def held_out_losses(matches: Matches, is_held_out: NDArray[np.bool_], falling: l
     if not all(side.any() and not side.all() for side in sides):
         return None
     learnt = replace(matches, weight=np.where(is_held_out, 0.0, matches.weight))
-    fit, before, losses = Fit(learnt), largest_strength(learnt), []
+    fit, losses = Fit(learnt), list[float]()
     for strength in falling:
-        fit.move_to(strength, before)
-        before = strength
-        margins = fit.reweighed(min(strength, REWEIGHED_AT)).margins[is_held_out]
+        fit.move_to(strength)
+        margins = fit.reweighed(min(strength, REWEIGHED_AT))[is_held_out]
         loss = log_losses(margins, sides[0])
         losses.append(float(np.average(loss, weights=matches.weight[is_held_out])))
         if min(losses[-PATIENCE:]) > min(losses) * (1 + SAME_LOSS):

@@ -9,8 +9,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.figures import Figure
 from jobs.graph.engine import GraphEngine
-from jobs.graph.fit import FITTED_DDL, Figure, fitted_batches, term_columns
+from jobs.graph.fit import FITTED_DDL, fitted_batches, term_columns
 from jobs.graph.frames import held, numbered
 from jobs.graph.hires import KINDS, PAIR
 from jobs.graph.inferred import Inference, inferred_links
@@ -28,7 +29,6 @@ class Learnt:
 
     Both have seeker_segment, job_segment, meta_links, n_hires, n_no_hires. `against`: the segments of those that speak
     against a hire. `hired_terms`: field and term of the seekers' terms that hires support.
-    `figures`: (metric, label, value), as `run_metrics` holds them.
     """
 
     links: DataFrame
@@ -47,7 +47,7 @@ class Learnt:
             links.drop("quality", "is_against"),
             links.where("is_against").select(*SEGMENTS),
             fitted.where("hired_term IS NOT NULL").select("hired_term.*"),
-            [(row["metric"], row["label"], row["value"]) for row in figures],
+            [Figure(row["metric"], row["value"], row["label"]) for row in figures],
         )
 
 
@@ -95,11 +95,11 @@ def finished_graph(
     links = held(links)
     if inference.discount > 0 and not links.isEmpty():
         links = held(links.unionByName(inferred_links(links, engine, inference)))
-    figures: list[Figure] = [("graph_engine", engine.name, 1)]
+    figures: list[Figure] = [Figure("graph_engine", 1, engine.name)]
     origins = links.groupBy("origin").count().collect()
-    figures += [("links_by_origin", row["origin"], row["count"]) for row in sorted(origins)]
+    figures += [Figure("links_by_origin", row["count"], row["origin"]) for row in sorted(origins)]
     if not origins:
         return None, figures
     rows = held(numbered(links, "node_id", [F.desc("quality"), "seeker_segment", "job_segment"]))
     placed, health = place_links(rows, engine)
-    return placed, figures + [(metric, "", value) for metric, value in health.items()]
+    return placed, figures + [Figure(metric, value) for metric, value in health.items()]

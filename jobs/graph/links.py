@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.graph.combinations import Labels, combined
-from jobs.graph.l1_path import Floats, Matches
-from jobs.graph.lists import Ints, Lists, ends
+from jobs.graph.combinations import ANY, Labels, combined
+from jobs.graph.l1_path import Matches
+from jobs.graph.lists import Floats, Ints, Lists, ends
 from jobs.graph.meta_links import META_LINK, MetaLinks, Template, frequent_meta_links, kept_terms
 
 ROWS_AT_ONCE = 1 << 16
@@ -136,13 +136,28 @@ def mine_links(
 
 def _first_of_each(items: Ints, metas: MetaLinks) -> Ints:
     """The place of the first of each that reads the same, in order of the segments' text."""
-    keys = [key for side in ("seeker", "job") for key in _Side.of(metas, side).keys(items)]
-    order = np.lexsort(keys[::-1])
+    keys = _packed([column for side in ("seeker", "job") for column in _Side.of(metas, side).columns(items)])
+    order = np.argsort(keys[0]) if len(keys) == 1 else np.lexsort(keys[::-1])
     is_first = np.zeros(len(order), bool)
     is_first[:1] = True
     for key in keys:
         is_first[1:] |= key[order[1:]] != key[order[:-1]]
-    return order[is_first]
+    return np.minimum.reduceat(order, np.flatnonzero(is_first)) if len(order) else order
+
+
+def _packed(columns: Sequence[tuple[Ints, int]]) -> list[Ints]:
+    """(n,) int64 each, which together are in order as the columns; of each also a number that none of it reaches.
+
+    >>> [key.tolist() for key in _packed([(np.array([1, 0]), 2), (np.array([4, 3]), 5), (np.array([0, 7]), 1 << 61)])]
+    [[9, 3], [0, 7]]
+    """
+    keys, room = [np.zeros(len(columns[0][0]), np.int64)], 1
+    for column, n in columns:
+        if room * n > ANY:
+            keys, room = [*keys, np.zeros(len(column), np.int64)], 1
+        keys[-1] = keys[-1] * n + column
+        room *= n
+    return keys
 
 
 @dataclass(frozen=True)
@@ -171,12 +186,10 @@ class _Side:
         parts[:, 1:][parts[:, 1:] == parts[:, :-1]] = NONE
         return np.sort(parts, axis=1)
 
-    def keys(self, items: Ints) -> list[Ints]:
-        """(n,) int64 each, which together are in order as the segments' texts: two parts in one number."""
-        parts = self.parts(items)
-        columns = [np.where(part == NONE, 0, part.astype(np.int64) + 1) for part in parts.T]
-        columns += [np.zeros(len(items), np.int64)] * (len(columns) % 2)
-        return [(left << 32) | right for left, right in zip(columns[::2], columns[1::2], strict=True)]
+    def columns(self, items: Ints) -> list[tuple[Ints, int]]:
+        """Which together are in order as the segments' texts, as `_packed` takes them."""
+        n = len(self.texts) + 1
+        return [(np.where(part == NONE, 0, part + 1), n) for part in self.parts(items).T]
 
     def text(self, items: Ints) -> pa.StringArray:
         """The parts of each segment, joined by &."""

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.figures import Figure
+
 # 2^10 registers: 1 KB a segment, a standard error of 1.04 / 2^5.
 LOG_REGISTERS = 10
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
-Figure = tuple[str, str, float | None]  # metric, label, value
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Liquidity:
             *[F.avg(side).alias(f"{side}/mean") for side in sides],
         ).first()
         assert row is not None
-        return [("liquidity", name, row[name]) for name in row.asDict() if row[name] is not None]
+        return [Figure("liquidity", row[name], name) for name in row.asDict() if row[name] is not None]
 
 
 def enough_nodes(nodes: DataFrame, links: DataFrame, open_nodes: DataFrame, target: int) -> Liquidity:

@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[Any]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,16 @@ class Lists:
     def lengths(self) -> Ints:
         return np.diff(self.offsets)
 
+    def lengths_of(self, places: Ints) -> Ints:
+        return self.offsets[places + 1] - self.offsets[places]
+
+    def sums(self, values: Floats, places: Ints | None = None) -> Floats:
+        """(places,): of those lists, or of all, the sum of what `values` has at their values."""
+        return _sums(self.offsets, self.values, np.arange(len(self)) if places is None else places, values)
+
     def take(self, places: Ints) -> Lists:
         """Those lists, in that order."""
-        offsets = ends(self.lengths[places])
+        offsets = ends(self.lengths_of(places))
         values = np.empty(offsets[-1], np.int32)
         _take(self.offsets, self.values, places, offsets, values)
         return Lists(offsets, values)
@@ -89,6 +97,17 @@ def ends(lengths: Sequence[int] | Ints) -> Ints:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+@njit(cache=True)
+def _sums(offsets, lists, places, values):  # type: ignore[no-untyped-def]
+    sums = np.zeros(len(places))
+    for number in range(len(places)):
+        total = 0.0
+        for at in range(offsets[places[number]], offsets[places[number] + 1]):
+            total += values[lists[at]]
+        sums[number] = total
+    return sums
 
 
 @njit(cache=True)

@@ -47,18 +47,16 @@ def kept_terms(terms: Lists, labels: Labels, *, min_support: int, max_terms: int
 
     At most `max_terms` of them, those with most hires.
     """
-    pair = np.repeat(np.arange(len(terms)), terms.lengths)
-    n_hires = np.bincount(terms.values[labels.is_hire[pair]])
+    n_hires = np.bincount(terms.take(np.flatnonzero(labels.is_hire)).values)
     ids = np.flatnonzero(n_hires >= min_support)
     ids = ids[np.lexsort((ids, -n_hires[ids]))]
-    rank = np.full(int(terms.values.max(initial=0)) + 1, -1)
+    rank = np.full(int(terms.values.max(initial=0)) + 1, -1, np.int32)
     rank[ids] = np.arange(len(ids))
     ranks = rank[terms.values]
-    keys = np.sort(pair[ranks >= 0] * len(ids) + ranks[ranks >= 0])
-    pair, ranks = np.divmod(keys, max(len(ids), 1))
-    lengths = np.bincount(pair, minlength=len(terms))
-    found = Lists(ends(lengths), ranks.astype(np.int32))
-    n_cut = np.maximum(lengths - max_terms, 0)[labels.is_hire].sum()
+    is_kept = ranks >= 0
+    # turned twice, lists are in order, however long they are
+    found = Lists(ends(is_kept)[terms.offsets], ranks[is_kept]).turned(len(ids)).turned(len(terms))
+    n_cut = np.maximum(found.lengths - max_terms, 0)[labels.is_hire].sum()
     return Terms(ids, found.first(max_terms), int(n_cut))
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.graph.held_out import held_out_losses, least
-from jobs.graph.l1_path import Coefficients, Floats, Matches, l1_path, largest_strength, strengths
-from jobs.graph.lists import Ints
+from jobs.graph.l1_path import Coefficients, Matches, l1_path, largest_strength, strengths
+from jobs.graph.lists import Floats, Ints
 
 DECIMALS = 4
 
@@ -100,8 +100,7 @@ def recall_and_false_positives(matches: Matches, links: Ints) -> tuple[float, fl
 
 def ratios(matches: Matches) -> Floats:
     """(n_links,): hires over no-hires, infinite without no-hires."""
-    hires = matches.per_link(matches.weight * matches.is_hire)
-    no_hires = matches.per_link(matches.weight * ~matches.is_hire)
+    hires, no_hires = matches.labelled
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(no_hires > 0, hires / no_hires, np.where(hires > 0, np.inf, 0.0))
 

@@ -20,12 +20,12 @@ def test_links_since_the_last_version(spark: SparkSession) -> None:
     now = spark.createDataFrame([("a", "x"), ("a", "y")], columns)
     against = spark.createDataFrame([("b", "x"), ("d", "x")], columns)  # d was no link before
     assert link_drift(before, now, against, "v1") == [
-        ("links_in", "v1", 1),
-        ("links_out", "v1", 2),
-        ("links_stayed", "v1", 1),
-        ("links_changed_sign", "v1", 1),
+        ("links_in", 1, "v1"),
+        ("links_out", 2, "v1"),
+        ("links_stayed", 1, "v1"),
+        ("links_changed_sign", 1, "v1"),
     ]
-    assert [n for _, _, n in link_drift(before.limit(0), now.limit(0), against, "v1")] == [0, 0, 0, 0]
+    assert [n for _, n, _ in link_drift(before.limit(0), now.limit(0), against, "v1")] == [0, 0, 0, 0]
 
 
 def test_what_hires_cover(spark: SparkSession) -> None:
@@ -57,7 +57,7 @@ def test_what_hires_cover(spark: SparkSession) -> None:
     )
     hired_terms = spark.createDataFrame([("skill", 1), ("skill", 2)], "field string, term int")
     open_jobs = tables[2].where(is_open(day(5), day(15)))
-    found = {(metric, label): value for metric, label, value in hire_quality(*tables, open_jobs, hired_terms)}
+    found = {(metric, label): value for metric, value, label in hire_quality(*tables, open_jobs, hired_terms)}
     assert found == {
         ("hired_share", "seekers"): 2 / 4,
         ("hired_share", "open jobs"): 3 / 4,
@@ -67,4 +67,4 @@ def test_what_hires_cover(spark: SparkSession) -> None:
         ("impossible_hires", "of an unknown seeker"): 1,
     }
     nobody = hire_quality(tables[0], tables[1].limit(0), tables[2], open_jobs.limit(0), hired_terms)
-    assert [value for metric, _, value in nobody if metric == "hired_share"] == [None, None, None]
+    assert [value for metric, value, _ in nobody if metric == "hired_share"] == [None, None, None]

@@ -97,7 +97,7 @@ def test_pairs_without_rows_by_spark(spark: SparkSession) -> None:
     columns = "seeker_id bigint, job_id bigint, kind string, at_ts timestamp, weight double, is_job_later boolean"
     terms = "seeker_terms map<string, array<int>>, job_terms map<string, array<int>>"
     learnt = learn_links(spark.createDataFrame([], f"{columns}, {terms}"), TEMPLATES, Limits(), Penalty())
-    assert ("pairs", "hire", 0) in learnt.figures, "said, not left out"
+    assert ("pairs", 0, "hire") in learnt.figures, "said, not left out"
     assert learnt.links.isEmpty()
     assert learnt.candidates.columns == learnt.links.columns[:-1]
     assert spark.createDataFrame([], FITTED_DDL).select("link.*").columns[:5] == learnt.candidates.columns

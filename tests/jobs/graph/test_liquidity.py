@@ -39,6 +39,6 @@ def test_best_first_until_the_target(spark: SparkSession) -> None:
     kept, reached = found(4)
     assert kept == {1: [0], 2: [1], 3: [3], 4: [4]}, "c alone reaches four: d is not needed"
     assert reached == {1: (10, 6), 2: (10, 6), 3: (4, 4), 4: (0, 0)}
-    figures = {label: value for _, label, value in enough_nodes(nodes, links, jobs, 4).figures()}
+    figures = {label: value for _, value, label in enough_nodes(nodes, links, jobs, 4).figures()}
     assert (figures["before/mean"], figures["after/mean"], figures["before/p90"]) == (6.0, 4.0, 10)
     assert enough_nodes(nodes.limit(0), links, jobs, 4).figures() == []
