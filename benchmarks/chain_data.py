@@ -28,7 +28,10 @@ Chain = tuple[list[int], list[int]]
 
 @dataclass(frozen=True)
 class Board:
-    """Chains are (jobs, actions). Of a held-out one, the last job is asked for and not in the chain before it."""
+    """Chains are (jobs, actions). Of a held-out one, the last job is asked for and not in the chain before it.
+
+    `refused` are jobs by chain, or by chain and action.
+    """
 
     name: str
     n_jobs: int
@@ -37,7 +40,7 @@ class Board:
     chains: list[Chain]
     held_out: list[Chain]
     least_actions: int = 0
-    refused: list[list[int]] | None = None
+    refused: list[list[int]] | list[list[list[int]]] | None = None
 
     @property
     def n_actions(self) -> NDArray[np.int64]:
@@ -176,7 +179,7 @@ def write(board: Board, folder: Path, *, with_features: bool = True) -> JobCorpu
         "actions": pa.array([actions for _, actions in board.chains], pa.list_(pa.int32())),
     }
     if board.refused is not None and len(board.refused) == len(board.chains):
-        chains["refused"] = pa.array(board.refused, pa.list_(pa.int64()))
+        chains["refused"] = pa.array(board.refused)
     for name, columns in (("jobs", jobs), ("chains", chains)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.table(columns), folder / name / "part-00000.parquet")

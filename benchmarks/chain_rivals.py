@@ -127,7 +127,11 @@ class Gensim:
         return time.perf_counter() - start
 
     def by_cosine(self, prior: NDArray[np.float32] | None = None) -> Scores:
-        return by_cosine(self._by_job(self._model.wv.get_normed_vectors()), prior)
+        return by_cosine(self.normed(), prior)
+
+    def normed(self) -> NDArray[np.float32]:
+        """(jobs, dim) input vectors of length 1, zeros for a job in no chain."""
+        return self._by_job(self._model.wv.get_normed_vectors())
 
     def as_trained(self) -> Scores:
         """Input vectors of the chain against output vectors of every job, which is what its loss compares."""

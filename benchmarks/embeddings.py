@@ -3,7 +3,7 @@
     make bench-embeddings SIZE=small [DATA=../shared/data]
 
 The next job of held-out chains is asked for from the jobs before it: those of a planted board and, with DATA,
-of a real one. Pairs a second are of ids alone over a million jobs.
+of a real one. Pairs a second are of ids alone over a million jobs. Position lift is of sample marketplaces.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.chain_data import Board, jobboard, large_vocabulary, planted_board, write
 from benchmarks.chain_rivals import Gensim
 from benchmarks.chain_rows import HELPED, IDS, NO_FEATURES, OURS, RIVALS, WINDOW, Size, defaults, ids_alone, rows
+from benchmarks.position_lift import LIFT_SIZES, lift
 from jobs.embeddings.corpus import JobCorpus
 from jobs.embeddings.training import SkipGram, train
 from jobs.evaluation.metrics import bootstrap_bounds
@@ -50,17 +51,19 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
     parser.add_argument(
-        "--only", choices=("speed", "planted", "jobboard"), help="one part; recalls do not mind other work"
+        "--only", choices=("speed", "planted", "jobboard", "lift"), help="one part; recalls do not mind other work"
     )
     parser.add_argument("--seeds", type=int, default=0, help="so many instead of the size's, one for ablations")
+    parser.add_argument("--shares", type=float, nargs="*", default=(), help="of hidden preference, for the lift")
     arguments = parser.parse_args()
     size, start = SIZES[arguments.size], time.perf_counter()
     if arguments.seeds:
         size = replace(size, seeds=arguments.seeds, ablation_seeds=1)
     said = {"SIZE": arguments.size, "SEEDS": arguments.seeds, "ONLY": arguments.only}
+    said["SHARES"] = " ".join(f"{share:g}" for share in arguments.shares)
     said["DATA"] = SHOWN_DATA if arguments.data else ""
     head("make bench-embeddings " + " ".join(f"{name}={value}" for name, value in said.items() if value))
-    figures = speed(size) if arguments.only in (None, "speed") else {}
+    figures: dict[str, object] = dict(speed(size)) if arguments.only in (None, "speed") else {}
     if arguments.only in (None, "planted"):
         figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size)
     if arguments.only in (None, "jobboard"):
@@ -69,7 +72,9 @@ def main() -> None:
             figures |= {f"jobboard_{name}": value for name, value in found.items()}
         else:
             print("\nthe job board: not measured, no DATA was named")
-    print(f"\n{time.perf_counter() - start:.0f} s in all; position lift: not measured here, no list was shown")
+    if arguments.only in (None, "lift"):
+        figures |= lift(LIFT_SIZES[arguments.size], arguments.shares)
+    print(f"\n{time.perf_counter() - start:.0f} s in all")
     print(json.dumps(figures))
 
 
@@ -77,7 +82,7 @@ def head(command: str) -> None:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    names = ("torch", "numba", "numpy", "scipy", "gensim", "implicit")
+    names = ("torch", "numba", "numpy", "scipy", "gensim", "implicit", "pyspark")
     print(f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
     print(f"command: {command}; data seed {DATA_SEED}")

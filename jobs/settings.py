@@ -136,6 +136,7 @@ class TrainJobEmbeddings:
         at_least=0,
         at_most=1,
     )
+    passed_over: bool = option(False, "refused are instead the jobs that a chain's lists showed and that it left")
     refused_weight: float = option(1.0, "what such a negative counts; one drawn counts 1", at_least=0)
     market_fields: list[str] = option(["region", "occupation"], "jobs alike in these are a local market")
     id_dropout: float = option(

@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--seed", type=int, default=usual.seed, help="default %(default)s")
     result.add_argument("--activity", type=float, default=usual.activity, help="share of the usual lists; default 1")
     result.add_argument("--dirt", type=float, default=usual.dirt, help="share of the usual dirt; 0 is none; default 1")
+    share = "share of the variance of the match between seeker and job that no field tells; default 0"
+    result.add_argument("--hidden-share", type=float, default=usual.hidden_share, help=share)
     result.add_argument("--overwrite", action="store_true", help="replace a market that is there")
     return result
 

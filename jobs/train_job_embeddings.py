@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.artifacts import written_folder
-from jobs.chains.refusals import refused_jobs
+from jobs.chains.refusals import passed_over, refused_jobs
 from jobs.channels.jobs_open import latest_versions
 from jobs.embeddings.corpus import JobCorpus, remove_corpus, write_corpus
 from jobs.embeddings.features import term_fields
@@ -120,9 +120,10 @@ def dates_read(run: Run) -> Dates:
 
 
 def refusals_read(lake: Lake, run: Run, chains: DataFrame) -> DataFrame:
-    """What the chains' seekers refused before `trained_until`, on the same dates."""
-    events = known(lake.read(EVENTS, dates_read(run)), run)
-    return refused_jobs(events.where(F.col("event_ts") < F.lit(run.trained_until)), chains)
+    """What the chains' seekers refused, or passed over in their lists, before `trained_until`, on the same dates."""
+    events = known(lake.read(EVENTS, dates_read(run)), run).where(F.col("event_ts") < F.lit(run.trained_until))
+    refused = passed_over if run.settings.train_job_embeddings.passed_over else refused_jobs
+    return refused(events, chains)
 
 
 def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:

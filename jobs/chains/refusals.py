@@ -5,6 +5,10 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.chains.sessionize import CHAIN_ACTIONS
+
+IMPRESSION = "impression"
+
 # What takes a job from a seeker's candidates without being an interest.
 DISMISS = "dismiss"
 
@@ -37,3 +41,23 @@ def refused_jobs(events: DataFrame, chains: DataFrame) -> DataFrame:
     owned = begun.unionByName(refused).withColumn("owner", latest).where("job IS NOT NULL AND owner IS NOT NULL")
     jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
     return owned.groupBy(F.col("owner").alias("chain_id")).agg(jobs.alias("refused"))
+
+
+def passed_over(events: DataFrame, chains: DataFrame) -> DataFrame:
+    """(chain_id, refused array<bigint>): the jobs of the lists that the chain acted in that it did not act on.
+
+    They were seen beside what was chosen: told apart from those, a job is what makes it chosen, and not what shows it.
+    `events` hold the chains' actions and impressions; an action that is not among them counts for nothing, and a chain
+    that left no job of a list has no row. Each job once, ascending, the first `MOST_REFUSED`.
+    """
+    acts = chains.select("chain_id", "seeker_id", F.explode("actions.event_id").alias("event_id"))
+    done = events.where(F.col("action").isin(*CHAIN_ACTIONS)).select(
+        "event_id", "list_id", F.col("job_id").alias("job")
+    )
+    acts = acts.join(done, "event_id", "inner")
+    lists = acts.where(F.col("list_id").isNotNull()).select("chain_id", "seeker_id", "list_id").distinct()
+    shown = events.where(F.col("action") == IMPRESSION).select("seeker_id", "list_id", F.col("job_id").alias("job"))
+    seen = lists.join(shown, ["seeker_id", "list_id"], "inner").select("chain_id", "job")
+    left = seen.join(acts.select("chain_id", "job").distinct(), ["chain_id", "job"], "left_anti")
+    jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
+    return left.groupBy("chain_id").agg(jobs.alias("refused"))

@@ -209,16 +209,18 @@ def chain_batches(
         lengths = batch["jobs"].value_lengths().to_numpy()
         jobs, _ = positions(job_ids, batch["jobs"].flatten().to_numpy())
         actions = batch["actions"].flatten().to_numpy().astype(np.int64)
-        refused = _refused(batch, job_ids) if "refused" in batch.schema.names else (None, None)
+        refused = _refused(batch["refused"], job_ids) if "refused" in batch.schema.names else (None, None, False)
         yield Chains(jobs, actions, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), *refused)
 
 
-def _refused(batch: pa.RecordBatch, job_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(jobs, offsets) of what each chain refused; a job that training does not know is left out."""
-    jobs, is_known = positions(job_ids, batch["refused"].flatten().to_numpy())
-    lengths = batch["refused"].value_lengths().to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return jobs[is_known], np.concatenate([[0], np.cumsum(segment_sums(is_known, offsets), dtype=np.int64)])
+def _refused(refused: pa.ListArray, job_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
+    """(jobs, offsets, by point) of a list a chain, or one a point; a job that training does not know is left out."""
+    by_point = pa.types.is_list(refused.type.value_type)
+    refused = refused.flatten() if by_point else refused
+    jobs, is_known = positions(job_ids, refused.flatten().to_numpy())
+    offsets = np.concatenate([[0], np.cumsum(refused.value_lengths().to_numpy(), dtype=np.int64)])
+    n_known = np.concatenate([[0], np.cumsum(segment_sums(is_known, offsets), dtype=np.int64)])
+    return jobs[is_known], n_known, by_point
 
 
 def _batches(uri: str, rows: int) -> Iterator[pa.RecordBatch]:

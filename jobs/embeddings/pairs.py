@@ -24,7 +24,8 @@ class Chains:
     """Chains back to back: chain c holds points offsets[c] up to offsets[c + 1].
 
     `jobs` is (n,) int64, `actions` (n,) int64 positions in `CHAIN_ACTIONS`, `offsets` (chains + 1,) int64. Where
-    they are known, chain c's seeker did not want refused[refused_offsets[c]:refused_offsets[c + 1]].
+    they are known, chain c's seeker did not want refused[refused_offsets[c]:refused_offsets[c + 1]]; with
+    `refused_by_point`, c is a point: what its seeker did not want when they acted so.
     """
 
     jobs: Ints
@@ -32,6 +33,7 @@ class Chains:
     offsets: Ints
     refused: Ints | None = None
     refused_offsets: Ints | None = None
+    refused_by_point: bool = False
 
     @cached_property
     def chain_of_point(self) -> Ints:

@@ -142,7 +142,8 @@ class Steps:
         drawn = self._negatives.draw(self._rng, chains.jobs[target], options.negatives)
         own = None
         if options.refused_share and chains.refused is not None and chains.refused_offsets is not None:
-            own = refusals_drawn(self._rng, chains.refused, chains.refused_offsets, chain, drawn, options.refused_share)
+            owner = target if chains.refused_by_point else chain
+            own = refusals_drawn(self._rng, chains.refused, chains.refused_offsets, owner, drawn, options.refused_share)
         counts = (~positives.hit(chain, drawn)).astype(np.float32)
         if own is not None:
             counts[own] = options.refused_weight

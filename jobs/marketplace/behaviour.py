@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.marketplace import hidden
 from jobs.marketplace.config import MarketConfig
 from jobs.marketplace.dictionary import Dictionary
 from jobs.marketplace.draws import Draws, sigmoid
@@ -54,8 +55,8 @@ def slots(lists: DataFrame, config: MarketConfig, words: Dictionary) -> DataFram
     )
 
 
-def with_affinity(pairs: DataFrame, works: DataFrame, places: DataFrame) -> DataFrame:
-    """Add `affinity`, the inner product of their latents, to pairs of a want (wanted_*) and a job (job_*, …)."""
+def with_affinity(pairs: DataFrame, works: DataFrame, places: DataFrame, config: MarketConfig) -> DataFrame:
+    """Add `affinity`, the inner product of their latents, to pairs of a seeker, a want (wanted_*) and a job (job_*)."""
     seeker_side = works.select(F.col("work").alias("wanted_work"), F.col("wanted_work").alias("w"))
     job_side = works.select(F.col("work").alias("job_work"), F.col("job_work").alias("j"))
     from_place = places.select(F.col("region").alias("wanted_region"), F.col("place").alias("wp"))
@@ -73,6 +74,7 @@ def with_affinity(pairs: DataFrame, works: DataFrame, places: DataFrame) -> Data
         remote=F.col("is_remote"),
         appeal=F.col("appeal"),
     )
+    pair = hidden.affinity(pair, config, F.col("seeker"), F.col("job"))
     return sides.withColumn("affinity", pair).drop("w", "j", "wp", "jp")
 
 
@@ -89,7 +91,7 @@ def impressions(
     The actions are columns did_view, did_apply, …; view_s and view_end_s are null where there is no view.
     """
     filled = fill(slots(lists, config, words), inventory, config)
-    rated = with_affinity(filled, works, places)
+    rated = with_affinity(filled, works, places, config)
     # Both windows are cut by list: one shuffle serves them.
     once = Window.partitionBy("list", "job").orderBy("slot")
     rated = rated.repartition("list").withColumn("repeat", F.row_number().over(once)).where("repeat = 1")

@@ -20,6 +20,7 @@ BOUNDS = (
     ("days", 1, 999),
     ("activity", 0.01, 10),
     ("dirt", 0, 10),
+    ("hidden_share", 0, 1),
 )
 
 
@@ -38,6 +39,7 @@ class MarketConfig:
     seed: int = 7
     activity: float = 1.0  # lists shown to a seeker, as a share of the usual number
     dirt: float = 1.0  # dirty rows, as a share of the usual number; 0 for none
+    hidden_share: float = 0.0  # of the variance of the match between seeker and job, what no field tells (`hidden`)
 
     def __post_init__(self) -> None:
         for name, least, most in BOUNDS:
@@ -56,7 +58,10 @@ class MarketConfig:
         return self.start_s + self.days * 86400
 
     def as_json(self) -> dict:
-        return {**asdict(self), "start": self.start.isoformat(), "generator_version": GENERATOR_VERSION}
+        values = {**asdict(self), "start": self.start.isoformat(), "generator_version": GENERATOR_VERSION}
+        if self.hidden_share == 0:
+            del values["hidden_share"]  # markets keep the names that they had before there was one
+        return values
 
     @property
     def hash(self) -> str:

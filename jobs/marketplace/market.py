@@ -168,7 +168,7 @@ def _write_activity(
 def _write_truth(folder: Folder, world: World, config: MarketConfig, words: Dictionary) -> None:
     wants = truth.seeker_latents(world.bursts, world.works, world.places, config)
     folder.write("truth/seeker_latent", wants)
-    folder.write("truth/job_latent", truth.job_latents(world.jobs, world.works, world.places))
+    folder.write("truth/job_latent", truth.job_latents(world.jobs, world.works, world.places, config))
     folder.write("truth/seekers", truth.seeker_facts(world.seekers, words))
     folder.write("truth/jobs", truth.job_facts(world.jobs, words))
     folder.write("truth/hire_pairs", truth.planted_pairs(folder.spark, words).coalesce(1))

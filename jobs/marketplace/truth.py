@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.marketplace import behaviour, employers, latents
+from jobs.marketplace import behaviour, employers, hidden, latents
 from jobs.marketplace.config import MarketConfig
 from jobs.marketplace.dictionary import Dictionary
 from jobs.marketplace.draws import constant
@@ -24,22 +24,23 @@ def seeker_latents(bursts: DataFrame, works: DataFrame, places: DataFrame, confi
     ).join(F.broadcast(places.select(F.col("region").alias("wanted_region"), "place")), "wanted_region")
     begins = config.start_s + F.col("first_day") * DAY + WANT_HOUR
     valid_from = F.when(F.col("burst") == 0, F.lit(config.start_s)).otherwise(begins)
+    by_fields = seeker_latent(F.col("w"), F.col("place"), F.col("wanted_seniority"))
     return rows.select(
         "user_uuid",
         F.timestamp_seconds(valid_from).alias("valid_from"),
-        seeker_latent(F.col("w"), F.col("place"), F.col("wanted_seniority")).alias("latent"),
+        hidden.seeker_latent(by_fields, config, F.col("seeker")).alias("latent"),
         "wanted_occupation",
         "wanted_seniority",
         "wanted_region",
     )
 
 
-def job_latents(jobs: DataFrame, works: DataFrame, places: DataFrame) -> DataFrame:
+def job_latents(jobs: DataFrame, works: DataFrame, places: DataFrame, config: MarketConfig) -> DataFrame:
     """posting_ref, latent."""
     rows = jobs.join(F.broadcast(works.select("work", F.col("job_work").alias("j"))), "work")
     rows = rows.join(F.broadcast(places.select("region", "place")), "region")
-    latent = job_latent(F.col("j"), F.col("place"), F.col("is_remote"), F.col("seniority"), F.col("appeal"))
-    return rows.select("posting_ref", latent.alias("latent"))
+    by_fields = job_latent(F.col("j"), F.col("place"), F.col("is_remote"), F.col("seniority"), F.col("appeal"))
+    return rows.select("posting_ref", hidden.job_latent(by_fields, config, F.col("job")).alias("latent"))
 
 
 def _codes(words: Dictionary) -> Column:

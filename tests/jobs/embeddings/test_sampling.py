@@ -116,6 +116,20 @@ def test_a_refused_job_counts_its_weight_also_where_it_is_of_the_chain_but_not_a
     assert (22, 20) in {(target, context) for target, context in zip(jobs[:3], jobs[3:6], strict=True)}
 
 
+def test_what_was_refused_at_a_point_is_a_negative_of_the_pairs_that_it_is_the_target_of():
+    corpus, _ = market()
+    # at job 20 the seeker left 30, at 21 nothing, at 22 31 and 32
+    refused, offsets = np.array([30, 31, 32]), np.array([0, 1, 1, 3])
+    chains = Chains(np.array([20, 21, 22]), np.zeros(3, np.int64), np.array([0, 3]), refused, offsets, True)
+    options = SkipGram(negatives=200, refused_share=1.0, contexts="both", pairs_a_step=6, seed=SEED)
+    [step] = Steps(corpus, options).of(chains)
+    jobs = step.jobs[step.position]
+    left = {20: {30}, 22: {31, 32}}
+    for target, drawn in zip(jobs[:6].tolist(), jobs[12:].reshape(6, -1), strict=True):
+        assert set(drawn.tolist()) == left[target] if target in left else len(set(drawn.tolist())) > 10
+    assert sorted(jobs[:6].tolist()) == [20, 20, 21, 21, 22, 22]
+
+
 def test_a_chain_without_points_masks_nothing():
     positives = Positives(chain_of_point=np.array([1, 1]), jobs=np.array([2, 3]), n_jobs=5)
     assert positives.hit(np.array([0, 1]), np.array([[2], [2]])).tolist() == [[False], [True]]

@@ -19,8 +19,8 @@ from jobs.errors import LakeError, SettingsError
 from jobs.intervals import DAY, Dates, Interval
 from jobs.runs import Run
 from jobs.settings import Settings, Training
-from jobs.train_job_embeddings import MODEL, main, skip_gram
-from schemas import BEHAVIOR_CHAINS, JOB_TERMS, MODELS, RUN_METRICS
+from jobs.train_job_embeddings import MODEL, main, refusals_read, skip_gram
+from schemas import BEHAVIOR_CHAINS, EVENTS, JOB_TERMS, MODELS, RUN_METRICS
 from schemas.render import spark_schema
 
 START, END = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC)
@@ -140,6 +140,32 @@ def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_on
     assert moved[0] < moved[1] / 2
     parents = {r.model_version: r.parent_version for r in lake.read(MODELS).where("event = 'trained'").collect()}
     assert parents == {run.run_id: None, later.run_id: run.run_id}
+
+
+def test_refused_is_what_was_dismissed_or_by_the_setting_what_lists_showed_and_the_chain_left(lake):
+    put_chains(lake, CHAINS)
+    tuesday, friday = datetime(2026, 1, 6, 8, tzinfo=UTC), datetime(2026, 1, 9, 22, tzinfo=UTC)
+    rows = [
+        ("i1", 2, 10, "impression", tuesday, tuesday, "L1"),
+        ("i2", 2, 15, "impression", tuesday, tuesday, "L1"),
+        ("2-0", 2, 10, "apply", tuesday, tuesday, "L1"),
+        ("d", 2, 16, "dismiss", tuesday, tuesday, "L1"),
+        ("4-0", 4, 12, "view", friday, friday, "L2"),
+        ("i3", 4, 17, "impression", friday, friday, "L2"),
+        ("i4", 4, 18, "impression", friday + DAY, friday + DAY, "L2"),  # after trained_until
+        ("i5", 4, 19, "impression", friday, END, "L2"),  # had not arrived when the interval ended
+    ]
+    events = [
+        (event, seeker, job, "seeker", action, at, at.date(), arrived, None, None, shown_in, None, None, None, None)
+        for event, seeker, job, action, at, arrived, shown_in in rows
+    ]
+    lake.replace(EVENTS, {"date": DATES}, lake.spark.createDataFrame(events, spark_schema(EVENTS)))
+    found = {}
+    for is_passed_over in (False, True):
+        run = run_of(lake, refused_share=0.5, passed_over=is_passed_over)
+        refused = refusals_read(lake, run, lake.read(BEHAVIOR_CHAINS))
+        found[is_passed_over] = {row.chain_id: row.refused for row in refused.collect()}
+    assert found == {False: {2: [16]}, True: {2: [15], 4: [17]}}
 
 
 def test_chains_and_jobs_are_encoded_as_written(spark):

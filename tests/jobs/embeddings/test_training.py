@@ -79,6 +79,22 @@ def test_the_corpus_is_read_as_it_was_written(tmp_path):
     assert {island(job) for job in batches[0].jobs[:5]} == {0}
 
 
+@pytest.mark.parametrize(
+    ("refused", "by_point", "found"),
+    [
+        ([[7], [8, 9], []], False, [([6], [0, 1, 1]), ([], [0, 0])]),  # 8 and 9 are not known
+        ([[[5], [7, 9]], [[], [5]], [[], [6, 5]]], True, [([4, 6, 4], [0, 1, 2, 2, 3]), ([5, 4], [0, 0, 2])]),
+    ],
+)
+def test_what_was_refused_is_read_by_chain_or_by_point_as_positions_of_known_jobs(tmp_path, refused, by_point, found):
+    (tmp_path / "chains").mkdir()
+    chains = {"jobs": [[1, 2], [3, 4], [1, 4]], "actions": [[0, 0]] * 3, "refused": refused}
+    pq.write_table(pa.table(chains), tmp_path / "chains" / "part-0.parquet")
+    batches = list(chain_batches(str(tmp_path), np.arange(1, 8), 2))
+    assert [batch.refused_by_point for batch in batches] == [by_point] * 2
+    assert [(b.refused.tolist(), b.refused_offsets.tolist()) for b in batches] == found
+
+
 def test_islands_come_apart_and_new_jobs_land_on_theirs(tmp_path):
     n_chains = write_world(tmp_path / "world")
     corpus = corpus_of(tmp_path / "world", tmp_path / "scratch")

@@ -17,13 +17,15 @@ from jobs.inputs.judging import judge, placed_rows
 from jobs.inputs.mapping import load_mapping
 from jobs.inputs.window import Window
 from jobs.intervals import Interval
-from jobs.marketplace import population, truth
+from jobs.marketplace import hidden, population, truth
 from jobs.marketplace.activity import BOT_VIEWS
-from jobs.marketplace.behaviour import with_affinity
+from jobs.marketplace.behaviour import impressions, with_affinity
 from jobs.marketplace.config import MarketConfig, MarketError
-from jobs.marketplace.dictionary import load_dictionary
+from jobs.marketplace.dictionary import VARIANTS, load_dictionary
 from jobs.marketplace.files import names_in, read_json
+from jobs.marketplace.inventory import open_jobs
 from jobs.marketplace.market import SCRATCH, refuse_other, simulate
+from jobs.marketplace.sessions import lists
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -296,25 +298,76 @@ def test_hires_are_of_planted_pairs(market, clean):
     assert "dream" not in hired
 
 
-def test_affinity_is_the_inner_product_of_the_written_latents(market):
-    spark = market.spark
+@pytest.mark.parametrize(("share", "dimensions"), [(0.0, 47), (0.6, 52)])
+def test_affinity_is_the_inner_product_of_the_written_latents(market, share, dimensions):
+    spark, config = market.spark, dataclasses.replace(CONFIG, hidden_share=share)
     works, places = population.works(spark, WORDS), population.places(spark, WORDS)
-    bursts = population.bursts(population.seekers(spark, CONFIG, WORDS).where("seeker < 15"), CONFIG, WORDS)
+    bursts = population.bursts(population.seekers(spark, config, WORDS).where("seeker < 15"), config, WORDS)
     wants = bursts.where("burst = 0")
-    jobs = population.jobs(spark, CONFIG, WORDS).where("job < 40")
+    jobs = population.jobs(spark, config, WORDS).where("job < 40")
     renamed = {"seniority": "job_seniority", "region": "job_region", "work": "job_work"}
-    pairs = wants.select("user_uuid", "wanted_work", "wanted_seniority", "wanted_region").crossJoin(
-        jobs.withColumnsRenamed(renamed).select("posting_ref", *renamed.values(), "is_remote", "appeal")
+    pairs = wants.select("seeker", "user_uuid", "wanted_work", "wanted_seniority", "wanted_region").crossJoin(
+        jobs.withColumnsRenamed(renamed).select("job", "posting_ref", *renamed.values(), "is_remote", "appeal")
     )
-    rated = with_affinity(pairs, works, places)
-    latents = truth.seeker_latents(wants, works, places, CONFIG).select("user_uuid", F.col("latent").alias("s"))
-    rated = rated.join(latents, "user_uuid").join(truth.job_latents(jobs, works, places), "posting_ref")
+    rated = with_affinity(pairs, works, places, config)
+    latents = truth.seeker_latents(wants, works, places, config).select("user_uuid", F.col("latent").alias("s"))
+    rated = rated.join(latents, "user_uuid").join(truth.job_latents(jobs, works, places, config), "posting_ref")
     product = F.call_function("vector_inner_product", "s", "latent")
     worst, n, remote, size = rated.agg(
         F.max(F.abs(product - F.col("affinity"))), F.count("*"), F.max("is_remote"), F.max(F.size("s"))
     ).first()
-    assert (n, remote, size) == (600, True, 47)  # remote jobs have no region: among them
+    assert (n, remote, size) == (600, True, dimensions)  # remote jobs have no region: among them
     assert worst < 1e-4
+
+
+def test_hidden_preference_takes_its_share_and_leaves_the_rest(spark):
+    config = dataclasses.replace(CONFIG, n_seekers=600, hidden_share=0.6)
+    jobs = population.jobs(spark, config, WORDS).persist()
+    works, places = population.works(spark, WORDS), population.places(spark, WORDS)
+    wants = population.bursts(population.seekers(spark, config, WORDS), config, WORDS)
+    shown = impressions(lists(wants, config), open_jobs(jobs, config), works, places, config, WORDS)
+    columns = "seeker", "job", "wanted_region", "wanted_work", "wanted_seniority", "job_region", "job_work"
+    shown = shown.select("did_view", "affinity", *columns, "job_seniority", "is_remote", "appeal").persist()
+    told = with_affinity(shown.withColumnRenamed("affinity", "truly"), works, places, CONFIG)
+    near = F.abs(F.col("job_seniority") - F.col("wanted_seniority")) <= 1
+    same_work = F.floor(F.col("job_work") / len(VARIANTS)) == F.floor(F.col("wanted_work") / len(VARIANTS))
+    wanted = same_work & (F.col("job_region") == F.col("wanted_region")) & near
+    rows = told.select("truly", "affinity", "did_view", wanted.alias("wanted"), "seeker").toPandas()
+    affinity, by_fields, viewed, wanted, seekers = (rows[name].to_numpy() for name in rows)
+    jobs.unpersist(), shown.unpersist()
+    # As much variance as without, and 0.4 of it from fields: the truth's order and theirs drift apart.
+    assert affinity.std() == pytest.approx(by_fields.std(), rel=0.1)
+    assert affinity.mean() == pytest.approx(by_fields.mean(), abs=0.3)  # the constants are of a larger market
+    assert np.corrcoef(affinity, by_fields)[0, 1] ** 2 == pytest.approx(0.4, abs=0.06)
+    # Behaviour follows what is hidden: of jobs that fields rate alike, those that suit are opened more.
+    unexplained = affinity - np.sqrt(0.4) * by_fields
+    likes, dislikes = unexplained > np.quantile(unexplained, 0.8), unexplained < np.quantile(unexplained, 0.2)
+    assert by_fields[likes].mean() == pytest.approx(by_fields[dislikes].mean(), abs=0.15)
+    assert viewed[likes].mean() > 2.5 * viewed[dislikes].mean()
+    # A seeker still wants the jobs of one group most: they stand in for one another as far as fields tell.
+    ahead, by_fields_ahead = (_ahead(a, wanted) for a in (affinity, by_fields))
+    error = _error_of_ahead(unexplained, wanted, seekers)
+    assert 4 * error < 0.25 * np.sqrt(0.4) * by_fields_ahead  # or else what follows could not fail
+    assert abs(ahead - np.sqrt(0.4) * by_fields_ahead) < 4 * error
+    assert ahead > affinity.std()
+
+
+def _ahead(values: np.ndarray, chosen: np.ndarray) -> float:
+    return values[chosen].mean() - values[~chosen].mean()
+
+
+def _error_of_ahead(values: np.ndarray, chosen: np.ndarray, seekers: np.ndarray) -> float:
+    """Standard error of `_ahead`: tastes are drawn a seeker, so that the rows of one are no more than one draw."""
+    parts = np.where(chosen, (values - values[chosen].mean()) / chosen.sum(), 0.0)
+    parts -= np.where(chosen, 0.0, (values - values[~chosen].mean()) / (~chosen).sum())
+    return np.sqrt((np.bincount(seekers, parts) ** 2).sum())
+
+
+def test_without_a_hidden_share_nothing_is_added(spark):
+    affinity = F.col("affinity")
+    assert hidden.affinity(affinity, CONFIG, F.col("seeker"), F.col("job")) is affinity
+    assert hidden.seeker_latent(affinity, CONFIG, F.col("seeker")) is affinity
+    assert hidden.job_latent(affinity, CONFIG, F.col("job")) is affinity
 
 
 def test_the_demos_mapping_takes_all_but_the_dirt(market):
