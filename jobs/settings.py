@@ -115,6 +115,11 @@ class TrainJobEmbeddings:
         "an action's contexts are the actions before it, or both those and the ones after it",
         one_of=("before", "both"),
     )
+    history_actions: int = option(
+        0,
+        "train on seekers' whole histories, the latest so many actions of each, not on chains; 0 for chains",
+        at_least=0,
+    )
     windows: dict[str, int] = option(
         {"view": 5, "save": 10, "apply": 20, "call": 20, "message": 20},
         "actions before (and after) an action that are its context, by the action",
@@ -136,7 +141,9 @@ class TrainJobEmbeddings:
         at_least=0,
         at_most=1,
     )
-    passed_over: bool = option(False, "refused are instead the jobs that a chain's lists showed and that it left")
+    passed_over: bool = option(
+        False, "refused are instead the jobs that a chain's lists showed and that it left; of histories, by list"
+    )
     refused_weight: float = option(1.0, "what such a negative counts; one drawn counts 1", at_least=0)
     market_fields: list[str] = option(["region", "occupation"], "jobs alike in these are a local market")
     id_dropout: float = option(

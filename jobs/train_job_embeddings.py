@@ -18,7 +18,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.artifacts import written_folder
-from jobs.chains.refusals import passed_over, refused_jobs
+from jobs.chains.histories import histories
+from jobs.chains.refusals import passed_over, passed_over_by_action, refused_jobs
 from jobs.channels.jobs_open import latest_versions
 from jobs.embeddings.corpus import JobCorpus, remove_corpus, write_corpus
 from jobs.embeddings.features import term_fields
@@ -109,7 +110,9 @@ def chains_read(lake: Lake, run: Run) -> DataFrame:
     """The chains that start before `trained_until`, on the dates that training looks back on."""
     chains = lake.read(BEHAVIOR_CHAINS, dates_read(run))
     # a newer run may have put late actions into them: this one has not seen those
-    return chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
+    seen = chains.withColumn("actions", F.filter("actions", lambda act: act["arrived_ts"] < F.lit(run.interval.end)))
+    most = run.settings.train_job_embeddings.history_actions
+    return histories(seen, most) if most else seen
 
 
 def dates_read(run: Run) -> Dates:
@@ -122,8 +125,10 @@ def dates_read(run: Run) -> Dates:
 def refusals_read(lake: Lake, run: Run, chains: DataFrame) -> DataFrame:
     """What the chains' seekers refused, or passed over in their lists, before `trained_until`, on the same dates."""
     events = known(lake.read(EVENTS, dates_read(run)), run).where(F.col("event_ts") < F.lit(run.trained_until))
-    refused = passed_over if run.settings.train_job_embeddings.passed_over else refused_jobs
-    return refused(events, chains)
+    settings = run.settings.train_job_embeddings
+    if not settings.passed_over:
+        return refused_jobs(events, chains)
+    return passed_over_by_action(events, chains) if settings.history_actions else passed_over(events, chains)
 
 
 def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:

@@ -61,3 +61,28 @@ def passed_over(events: DataFrame, chains: DataFrame) -> DataFrame:
     left = seen.join(acts.select("chain_id", "job").distinct(), ["chain_id", "job"], "left_anti")
     jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
     return left.groupBy("chain_id").agg(jobs.alias("refused"))
+
+
+def passed_over_by_action(events: DataFrame, chains: DataFrame) -> DataFrame:
+    """(chain_id, refused array<array<bigint>>): of each action, the jobs of its list that nobody acted on.
+
+    For chains so long that what one list showed says nothing of another's. `events` are as of `passed_over`; an action
+    without a list, or that is not among them, has no job. Each job once, ascending, the first `MOST_REFUSED`.
+    """
+    listed = events.where(F.col("list_id").isNotNull())
+    done = listed.where(F.col("action").isin(*CHAIN_ACTIONS)).select(
+        "event_id", "seeker_id", "list_id", F.col("job_id").alias("job")
+    )
+    shown = listed.where(F.col("action") == IMPRESSION).select("seeker_id", "list_id", F.col("job_id").alias("job"))
+    left = shown.join(
+        done.select("seeker_id", "list_id", "job").distinct(), ["seeker_id", "list_id", "job"], "left_anti"
+    )
+    jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED).alias("left")
+    left = left.groupBy("seeker_id", "list_id").agg(jobs)
+    by_event = done.join(left, ["seeker_id", "list_id"], "inner").select("event_id", "left")
+    acts = chains.select("chain_id", F.posexplode("actions.event_id").alias("place", "event_id"))
+    rows = acts.join(by_event, "event_id", "left").withColumn(
+        "left", F.coalesce("left", F.array().cast("array<bigint>"))
+    )
+    in_order = F.sort_array(F.collect_list(F.struct("place", "left")))
+    return rows.groupBy("chain_id").agg(F.transform(in_order, lambda act: act["left"]).alias("refused"))

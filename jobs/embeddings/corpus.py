@@ -90,14 +90,18 @@ def write_corpus(
 ) -> int:
     """Write both below `uri`, replacing what is there; returns how many chains there are.
 
-    `refused` is as of `refused_jobs`, where training learns from it.
+    `refused` is as of `refused_jobs` or `passed_over_by_action`, where training learns from it.
     """
     encoded = encode_chains(chains, until).persist()
     n_chains = encoded.count()
     written = encoded
     if refused is not None:
-        none = F.array().cast("array<bigint>")
-        written = encoded.join(refused, "chain_id", "left").withColumn("refused", F.coalesce("refused", none))
+        if refused.schema["refused"].dataType.simpleString() == "array<array<bigint>>":
+            # a list an action; those at and after `until` are the last, and are not written
+            left = F.slice("refused", F.lit(1), F.size("jobs"))
+        else:
+            left = F.coalesce("refused", F.array().cast("array<bigint>"))
+        written = encoded.join(refused, "chain_id", "left").withColumn("refused", left)
     # Files and order must not depend on how many tasks there were: the order of training follows them.
     n_files = 1 + n_chains // CHAINS_A_FILE
     ordered = written.repartition(n_files, "chain_id").sortWithinPartitions("chain_id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jobs.chains.refusals import passed_over, refused_jobs
+from jobs.chains.refusals import passed_over, passed_over_by_action, refused_jobs
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -53,3 +53,6 @@ def test_what_a_list_showed_beside_the_jobs_acted_on_was_passed_over(spark):
     )
     found = {row.chain_id: row.refused for row in passed_over(rows, chains).collect()}
     assert found == {1: [52, 53], 2: [51, 52, 53]}
+    # By list: what one chain acted on in it, another did not pass over.
+    found = {row.chain_id: row.refused for row in passed_over_by_action(rows, chains).collect()}
+    assert found == {1: [[53], [52, 53]], 2: [[52, 53], []], 3: [[]]}

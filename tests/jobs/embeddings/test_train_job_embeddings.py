@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jobs.artifacts import written_folder
-from jobs.embeddings.corpus import encode_chains, encode_jobs
+from jobs.embeddings.corpus import chain_batches, encode_chains, encode_jobs, read_jobs, write_corpus
 from jobs.embeddings.features import term_fields
 from jobs.embeddings.model_files import has_model, load_model, save_model
 from jobs.embeddings.vectors import job_vectors, mapped_once
@@ -19,7 +19,7 @@ from jobs.errors import LakeError, SettingsError
 from jobs.intervals import DAY, Dates, Interval
 from jobs.runs import Run
 from jobs.settings import Settings, Training
-from jobs.train_job_embeddings import MODEL, main, refusals_read, skip_gram
+from jobs.train_job_embeddings import MODEL, chains_read, main, refusals_read, skip_gram
 from schemas import BEHAVIOR_CHAINS, EVENTS, JOB_TERMS, MODELS, RUN_METRICS
 from schemas.render import spark_schema
 
@@ -142,12 +142,13 @@ def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_on
     assert parents == {run.run_id: None, later.run_id: run.run_id}
 
 
-def test_refused_is_what_was_dismissed_or_by_the_setting_what_lists_showed_and_the_chain_left(lake):
+def test_refused_is_what_was_dismissed_or_by_the_setting_what_lists_showed_and_the_chain_left(lake, tmp_path):
     put_chains(lake, CHAINS)
     tuesday, friday = datetime(2026, 1, 6, 8, tzinfo=UTC), datetime(2026, 1, 9, 22, tzinfo=UTC)
     rows = [
         ("i1", 2, 10, "impression", tuesday, tuesday, "L1"),
         ("i2", 2, 15, "impression", tuesday, tuesday, "L1"),
+        ("i6", 2, 13, "impression", tuesday, tuesday, "L1"),
         ("2-0", 2, 10, "apply", tuesday, tuesday, "L1"),
         ("d", 2, 16, "dismiss", tuesday, tuesday, "L1"),
         ("4-0", 4, 12, "view", friday, friday, "L2"),
@@ -165,7 +166,21 @@ def test_refused_is_what_was_dismissed_or_by_the_setting_what_lists_showed_and_t
         run = run_of(lake, refused_share=0.5, passed_over=is_passed_over)
         refused = refusals_read(lake, run, lake.read(BEHAVIOR_CHAINS))
         found[is_passed_over] = {row.chain_id: row.refused for row in refused.collect()}
-    assert found == {False: {2: [16]}, True: {2: [15], 4: [17]}}
+    assert found == {False: {2: [16]}, True: {2: [13, 15], 4: [17]}}
+
+    # Of histories, what each action's own list showed: chains 2 and 3 are of one seeker, 4 goes on after trained_until.
+    put_chains(lake, [row if row[0] != 3 else (3, 2, *row[2:]) for row in CHAINS])
+    run, uri = run_of(lake, refused_share=0.5, passed_over=True, history_actions=5), str(tmp_path / "corpus")
+    seen = chains_read(lake, run)
+    terms = lake.spark.createDataFrame(TERMS[:2], spark_schema(JOB_TERMS))
+    assert write_corpus(seen, run.trained_until, terms, ["title"], [], uri, refusals_read(lake, run, seen)) == 2
+    corpus = read_jobs(uri, min_feature_jobs=1, min_job_actions=1, scratch=tmp_path)
+    [batch] = chain_batches(uri, corpus.job_ids, 100)
+    assert corpus.job_ids[batch.jobs].tolist() == [10, 11, 12, 11, 10, 12, 13]
+    assert batch.offsets.tolist() == [0, 5, 7]
+    assert batch.refused_by_point
+    assert batch.refused_offsets.tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert corpus.job_ids[batch.refused].tolist() == [13]  # training knows nothing of 15 and 17
 
 
 def test_chains_and_jobs_are_encoded_as_written(spark):
