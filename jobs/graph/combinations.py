@@ -6,8 +6,9 @@ counter of each of its later items. Every combination is found in the group of i
 written down that fewer than `min_support` hires carry, nor one that as many pairs carry as one of its parts: the same
 pairs do, so that it says nothing that the shorter one does not, and nor does any extension of it.
 
-Memory: 4 bytes for each combination of each pair, twice, and some 60 for each combination. Of the longest the pairs
-are left out where no-hires outnumber hires: they can be no link, and nothing grows from them.
+Memory: 4 bytes for each combination of each pair, twice, some 60 for each combination, and 8 for each item that the
+pairs of one group carry. Of the longest the pairs are left out where no-hires outnumber hires: they can be no link, and
+nothing grows from them.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Fit:
         self.matches = matches
         self.working = np.zeros(0, np.int64)
         self._model = Model(float(np.log(matches.rate / (1 - matches.rate))), np.zeros(0))
-        self._groups = Groups.of(len(matches.weight))
+        self._groups = Groups.of(matches.carriers, len(matches.weight))
         self._rows = self._grouped()
         self._gradients = matches.gradients()
         self._strength = float(np.abs(self._gradients).max(initial=0.0))
@@ -177,7 +177,7 @@ class Fit:
         weights = np.zeros(len(working))
         weights[np.searchsorted(working, self.working[has_weight])] = self.weights[has_weight]
         self.working, self._model = working, Model(self.intercept, weights)
-        self._groups = self._groups.split(self.matches.carriers, working)
+        self._groups = self._groups.split(working)
         self._rows = self._grouped()
 
     def _grouped(self) -> Rows:

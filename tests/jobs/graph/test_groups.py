@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.graph import groups as groups_module
 from jobs.graph.groups import Groups
 from jobs.graph.l1_path import Fit, Matches, l1_path, largest_strength, strengths
 from jobs.graph.lists import Floats, Lists
@@ -17,27 +18,34 @@ N_LINKS = 6
 
 @settings(deadline=None)  # the first call compiles
 @given(
-    carried=st.lists(st.sets(st.integers(0, N_LINKS - 1)), max_size=20), steps=st.lists(st.integers(0, 3), max_size=4)
+    most=st.sampled_from([0.0, 0.5, 9.0]),
+    carried=st.lists(st.sets(st.integers(0, N_LINKS - 1)), max_size=20),
+    steps=st.lists(st.integers(0, 3), max_size=4),
 )
-def test_a_group_is_the_pairs_that_carry_the_same(carried: list[set[int]], steps: list[int]) -> None:
+def test_a_group_is_the_pairs_that_carry_the_same(most: float, carried: list[set[int]], steps: list[int]) -> None:
     """Whatever the order in which links come, some of them twice; the last two links tell nothing apart."""
     carriers = Lists.of([sorted(links) for links in carried]).turned(N_LINKS)
-    groups = Groups.of(len(carried))
-    for step in steps:
-        groups = groups.split(carriers, np.array([3 - step, step]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups_module, "MOST", most)
+        groups = Groups.of(carriers, len(carried))
+        for step in steps:
+            groups = groups.split(np.array([3 - step, step]))
     told = {link for step in steps for link in (step, 3 - step)}
-    assert set(groups.links.tolist()) == told
     seen = {frozenset(links & told): group for links, group in zip(carried, groups.of_pair.tolist(), strict=True)}
-    assert len(set(seen.values())) == len(seen)
-    assert groups.of_pair.tolist() == [seen[frozenset(links & told)] for links in carried]
-    assert len(groups) <= 1 + sum(len(links & told) for links in carried)
+    if groups.is_single:
+        assert sorted(groups.of_pair.tolist()) == list(range(len(groups))) == list(range(len(carried)))
+    else:
+        assert set(groups.links.tolist()) == told
+        assert len(set(seen.values())) == len(seen)
+        assert groups.of_pair.tolist() == [seen[frozenset(links & told)] for links in carried]
+        assert len(groups) <= 1 + sum(len(links & told) for links in carried)
     asked = np.array(sorted(told)[::2], int)
     found = groups.carriers(asked)
     for place, link in enumerate(asked.tolist()):
-        those = found.values[found.offsets[place] : found.offsets[place + 1]].tolist()
-        assert those == sorted(those)
-        filled = {group for links, group in seen.items() if link in links}
-        assert set(those) & set(seen.values()) == filled, "the others are empty"
+        those = set(found.values[found.offsets[place] : found.offsets[place + 1]].tolist())
+        assert len(those) == found.lengths[place], "each once"
+        is_there = [group in those for group in groups.of_pair.tolist()]
+        assert is_there == [link in links for links in carried]
 
 
 def sparse_world(n_pairs: int, n_patterns: int, seed: int) -> Matches:
@@ -63,7 +71,7 @@ def test_rows_and_pairs_have_the_same_optimum(n_patterns: int, seed: int) -> Non
     single = Rows(matches.weight * matches.is_hire, matches.weight * ~matches.is_hire, matches.carriers)
     falling = strengths(largest_strength(matches), 2.0, 0.5)
     assert len(falling) >= 8
-    fit = Fit(matches)
+    fit, is_single = Fit(matches), set()
     for found in l1_path(matches, falling):
         alone = optimum(single, Model(0.0, np.zeros(40)), found.strength)
         weights = np.zeros(40)
@@ -76,8 +84,10 @@ def test_rows_and_pairs_have_the_same_optimum(n_patterns: int, seed: int) -> Non
         fit.move_to(found.strength)
         assert fit.margins == pytest.approx(single.margins(Model(found.intercept, weights)))
         assert fit.margins == pytest.approx(single.margins(alone), abs=0.02)
+        is_single.add(len(fit._rows.hires) == len(matches.weight))
         again = single_again(single, weights, found.strength / 2)
         assert fit.reweighed(found.strength / 2) == pytest.approx(again, abs=0.02)
+    assert is_single == ({False} if n_patterns else {False, True}), "where all differ, rows are pairs in the end"
 
 
 def single_again(single: Rows, weights: Floats, strength: float) -> Floats:
