@@ -33,12 +33,7 @@ MARKET_SEED, TRAINING_SEED, RESAMPLES, CUT, CASES_AT_ONCE = 12, 1, 1000, 100, 50
 CHANCE, SHOWN, FEATURES, IDS, GENSIM = "chance", "shown", "features alone", "ids alone", "gensim, by cosine"
 ORDERING, TRUE_JOBS, TRUTH = "job vectors to order lists", "what the jobs truly are", "the truth"
 REMEMBERED = "job vectors to order lists, of histories"
-NAMES = {
-    "position_lift_percent": REMEMBERED,
-    "position_lift_percent_of_chains": ORDERING,
-    "position_lift_percent_of_defaults": OURS,
-    "position_lift_percent_of_truth": TRUTH,
-}
+NAMES = {"of histories": REMEMBERED, "to order lists": ORDERING, "the defaults": OURS, "the truth": TRUTH}
 
 Vectors = NDArray[np.float32]
 
@@ -68,17 +63,28 @@ def remembering(options: SkipGram) -> SkipGram:
     return replace(ordering(options), windows=dict.fromkeys(options.windows, WINDOW), epochs=2)
 
 
-def lift(size: LiftSize, shares: Sequence[float] = ()) -> dict[str, dict[str, dict[str, float]]]:
-    """Print a table a share, the size's unless named; the lifts of `NAMES`, by share and chain."""
+def lift(size: LiftSize, shares: Sequence[float] = ()) -> dict[str, object]:
+    """Print a table a share, the size's unless named; the lifts of `NAMES`, by share and chain.
+
+    `position_lift_percent` and that of the click chain are of histories, at the greatest share.
+    """
     config = MarketConfig(n_seekers=size.seekers, n_jobs=size.jobs, days=size.days, seed=MARKET_SEED, dirt=0.0)
     shape = f"{size.seekers:,} seekers, {size.jobs:,} jobs, {size.days} days, the last week held out"
     print(f"\nposition lift: markets of {shape}; market seed {MARKET_SEED}, training seed {TRAINING_SEED}", flush=True)
-    figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in NAMES}
+    found: dict[float, dict[str, dict[str, float]]] = {}
     for market in simulated(config, shares or size.shares):
         lifts = table(market)
-        for name, order in NAMES.items():
-            figures[name][f"{market.config.hidden_share:g}"] = {chain: lifts[chain][order] for chain in CHAINS}
-    return figures
+        found[market.config.hidden_share] = {
+            name: {chain: lifts[chain][order] for chain in CHAINS} for name, order in NAMES.items()
+        }
+    share = max(found)
+    click, apply = (found[share]["of histories"][chain] for chain in CHAINS)
+    return {
+        "position_lift_percent": apply,
+        "position_lift_percent_click": click,
+        "hidden_share": share,
+        "position_lifts": {f"{share:g}": lifts for share, lifts in found.items()},
+    }
 
 
 def simulated(config: MarketConfig, shares: Sequence[float]) -> list[LiftMarket]:
