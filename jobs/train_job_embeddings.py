@@ -132,7 +132,12 @@ def refusals_read(lake: Lake, run: Run, chains: DataFrame) -> DataFrame:
 
 
 def skip_gram(settings: TrainJobEmbeddings) -> SkipGram:
-    """The options of training. SettingsError where a window or cost names an action that no chain has."""
+    """The options of training.
+
+    SettingsError where a window or cost names an action that no chain has, or `passed_over` would change nothing.
+    """
+    if settings.passed_over and not settings.refused_share:
+        raise SettingsError("train_job_embeddings: passed_over needs a refused_share above 0, which is 0")
     names = {field.name for field in dataclasses.fields(SkipGram)}
     values = {name: value for name, value in dataclasses.asdict(settings).items() if name in names}
     options = SkipGram(**values | {"windows": {**WINDOWS, **settings.windows}})

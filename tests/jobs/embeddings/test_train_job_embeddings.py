@@ -244,8 +244,8 @@ def test_vectors_of_jobs_seen_and_unseen(spark, tmp_path):
         mapped_once(path, "0123")
 
 
-@pytest.mark.parametrize("wrong", [{"windows": {"aply": 3}}, {"costs": {"apply": 2.0}}])
-def test_an_action_that_chains_do_not_have_is_refused(wrong):
+@pytest.mark.parametrize("wrong", [{"windows": {"aply": 3}}, {"costs": {"apply": 2.0}}, {"passed_over": True}])
+def test_options_that_name_no_action_or_change_nothing_are_refused(wrong):
     settings = Settings.parse({"train_job_embeddings": wrong}).train_job_embeddings
     with pytest.raises(SettingsError, match="train_job_embeddings: "):
         skip_gram(settings)
