@@ -91,29 +91,26 @@ class Drawing:
 
     def _giant(self, group: int, start: int, size: int, segment: Segment) -> Iterator[Batch]:
         """Halves of the segment, and halves of those, until what is drawn from each fits; of that, some queries."""
-        most = min(self.max_rows, self.max_cells)
+        most, spans = min(self.max_rows, self.max_cells), self._spans(group, segment)
         waiting = [(0, len(segment))]
         while waiting:
             low, high = waiting.pop()
-            n_drawn = self._n_drawn(group, segment, low, high)
+            n_drawn = high - low if spans is None else _n_within(*spans, low, high)
             if n_drawn > most and high - low > 1:
                 middle = (low + high) // 2
                 waiting += [(middle, high), (low, middle)]
-                continue
-            # Nothing drawn is nothing to take in: the queries' counts stay as they are.
-            step = size if n_drawn == 0 else max(1, self.max_cells // n_drawn)
-            for at in range(start, start + size if n_drawn else start, step):
-                yield Batch(group, group + 1, at, min(at + step, start + size), low, high)
+            elif n_drawn:
+                step = max(1, self.max_cells // n_drawn)
+                for at in range(start, start + size, step):
+                    yield Batch(group, group + 1, at, min(at + step, start + size), low, high)
 
-    def _n_drawn(self, group: int, segment: Segment, low: int, high: int) -> int:
-        """Postings of the group's terms among rows [low, high), or those rows where nothing drives it."""
+    def _spans(self, group: int, segment: Segment) -> tuple[TermColumn, np.ndarray, np.ndarray] | None:
+        """The column that drives the group, and where its terms' postings start and end; None where nothing does."""
         driver = self.groups.drivers[self.groups.driver[group]]
         if driver is None:
-            return high - low
+            return None
         column = segment.terms[driver.field]
-        starts, ends = column.postings(self.groups.drawn.row(self.groups.drawn_by[group]))
-        starts, ends = _within(column, starts, ends, low, high)
-        return int((ends - starts).sum())
+        return column, *column.postings(self.groups.drawn.row(self.groups.drawn_by[group]))
 
     def candidates(self, batch: Batch, segment: Segment, base: int) -> Candidates:
         """The batch's rows of a segment whose first row is `base` in the order of ids."""
@@ -184,6 +181,12 @@ def _within(
     for row, places in ((low, first), (high, last)):
         compiled.filters().first_places(column.rows, starts, ends, row, places)
     return first, last
+
+
+def _n_within(column: TermColumn, starts: np.ndarray, ends: np.ndarray, low: int, high: int) -> int:
+    """How many postings those are."""
+    first, last = _within(column, starts, ends, low, high)
+    return int((last - first).sum())
 
 
 def _draw(
