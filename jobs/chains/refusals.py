@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.chains.sessionize import CHAIN_ACTIONS
@@ -39,8 +39,7 @@ def refused_jobs(events: DataFrame, chains: DataFrame) -> DataFrame:
     in_order = Window.partitionBy("seeker_id").orderBy("at", F.col("chain_id").isNull(), "chain_id")
     latest = F.last("chain_id", ignorenulls=True).over(in_order.rowsBetween(Window.unboundedPreceding, 0))
     owned = begun.unionByName(refused).withColumn("owner", latest).where("job IS NOT NULL AND owner IS NOT NULL")
-    jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
-    return owned.groupBy(F.col("owner").alias("chain_id")).agg(jobs.alias("refused"))
+    return owned.groupBy(F.col("owner").alias("chain_id")).agg(_jobs().alias("refused"))
 
 
 def passed_over(events: DataFrame, chains: DataFrame) -> DataFrame:
@@ -51,16 +50,12 @@ def passed_over(events: DataFrame, chains: DataFrame) -> DataFrame:
     that left no job of a list has no row. Each job once, ascending, the first `MOST_REFUSED`.
     """
     acts = chains.select("chain_id", "seeker_id", F.explode("actions.event_id").alias("event_id"))
-    done = events.where(F.col("action").isin(*CHAIN_ACTIONS)).select(
-        "event_id", "list_id", F.col("job_id").alias("job")
-    )
+    done, shown = _done(events).drop("seeker_id"), _shown(events)
     acts = acts.join(done, "event_id", "inner")
     lists = acts.where(F.col("list_id").isNotNull()).select("chain_id", "seeker_id", "list_id").distinct()
-    shown = events.where(F.col("action") == IMPRESSION).select("seeker_id", "list_id", F.col("job_id").alias("job"))
     seen = lists.join(shown, ["seeker_id", "list_id"], "inner").select("chain_id", "job")
     left = seen.join(acts.select("chain_id", "job").distinct(), ["chain_id", "job"], "left_anti")
-    jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
-    return left.groupBy("chain_id").agg(jobs.alias("refused"))
+    return left.groupBy("chain_id").agg(_jobs().alias("refused"))
 
 
 def passed_over_by_action(events: DataFrame, chains: DataFrame) -> DataFrame:
@@ -69,16 +64,11 @@ def passed_over_by_action(events: DataFrame, chains: DataFrame) -> DataFrame:
     For chains so long that what one list showed says nothing of another's. `events` are as of `passed_over`; an action
     without a list, or that is not among them, has no job. Each job once, ascending, the first `MOST_REFUSED`.
     """
-    listed = events.where(F.col("list_id").isNotNull())
-    done = listed.where(F.col("action").isin(*CHAIN_ACTIONS)).select(
-        "event_id", "seeker_id", "list_id", F.col("job_id").alias("job")
-    )
-    shown = listed.where(F.col("action") == IMPRESSION).select("seeker_id", "list_id", F.col("job_id").alias("job"))
+    done, shown = (rows.where("list_id IS NOT NULL") for rows in (_done(events), _shown(events)))
     left = shown.join(
         done.select("seeker_id", "list_id", "job").distinct(), ["seeker_id", "list_id", "job"], "left_anti"
     )
-    jobs = F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED).alias("left")
-    left = left.groupBy("seeker_id", "list_id").agg(jobs)
+    left = left.groupBy("seeker_id", "list_id").agg(_jobs().alias("left"))
     by_event = done.join(left, ["seeker_id", "list_id"], "inner").select("event_id", "left")
     acts = chains.select("chain_id", F.posexplode("actions.event_id").alias("place", "event_id"))
     rows = acts.join(by_event, "event_id", "left").withColumn(
@@ -86,3 +76,19 @@ def passed_over_by_action(events: DataFrame, chains: DataFrame) -> DataFrame:
     )
     in_order = F.sort_array(F.collect_list(F.struct("place", "left")))
     return rows.groupBy("chain_id").agg(F.transform(in_order, lambda act: act["left"]).alias("refused"))
+
+
+def _done(events: DataFrame) -> DataFrame:
+    """(event_id, seeker_id, list_id, job) of the actions that chains are of."""
+    done = events.where(F.col("action").isin(*CHAIN_ACTIONS))
+    return done.select("event_id", "seeker_id", "list_id", F.col("job_id").alias("job"))
+
+
+def _shown(events: DataFrame) -> DataFrame:
+    """(seeker_id, list_id, job) of the impressions."""
+    return events.where(F.col("action") == IMPRESSION).select("seeker_id", "list_id", F.col("job_id").alias("job"))
+
+
+def _jobs() -> Column:
+    """array<bigint>: each `job` of a group once, ascending, the first `MOST_REFUSED`."""
+    return F.slice(F.sort_array(F.collect_set("job")), 1, MOST_REFUSED)
