@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CHAINS = ("click", "apply")
 ROOT = Path(__file__).parents[1]
 HELD_OUT_DAYS = 7
+# Of a history; nobody has as many.
+MOST_ACTIONS = 1_000_000
 # Of a latent, before its seniority (2) and bias and, with a hidden share, the mean: `jobs.marketplace.latents`.
 N_BY_FIELDS = 44
 ACTIONS = {"opened": "view", "bookmarked": "save", "applied": "apply", "called": "call", "messaged": "message"}
@@ -109,8 +111,7 @@ def lift_markets(
         changed = replace(config, hidden_share=share)
         shown = _shown(spark, changed, folder)
         events = _events(shown, numbers, changed).persist()
-        chains, left = _chains(events, shown, place, changed)
-        histories = _histories(events, shown, place, changed)
+        (chains, left), histories = _chains(events, shown, place, changed)
         cases = _cases(events, shown, place, changed)
         events.unpersist()
         name = f"hidden share {share:g}"
@@ -231,13 +232,13 @@ def _events(shown: DataFrame, numbers: DataFrame, config: MarketConfig) -> DataF
 
 def _chains(
     events: DataFrame, shown: DataFrame, place: dict[int, int], config: MarketConfig
-) -> tuple[list[Chain], list[list[int]]]:
-    """The chains that training sees, by id, and what each passed over."""
+) -> tuple[tuple[list[Chain], list], tuple[list[Chain], list]]:  # type: ignore[type-arg]
+    """The chains that training sees and what each passed over; then the same of histories, by action."""
     from pyspark.sql import functions as F
 
-    from jobs.chains.refusals import IMPRESSION, passed_over
+    from jobs.chains.histories import histories
+    from jobs.chains.refusals import IMPRESSION, passed_over, passed_over_by_action
     from jobs.chains.sessionize import Cut, chain_events
-    from jobs.embeddings.corpus import encode_chains
 
     split = datetime.fromtimestamp(split_s(config), UTC)
     seen = events.where(F.col("event_ts") < F.lit(split))
@@ -245,37 +246,24 @@ def _chains(
     lists = F.concat(F.lit("L"), F.col("list").cast("string")).alias("list_id")
     seeker, job = F.col("seeker").alias("seeker_id"), F.col("job").alias("job_id")
     impressions = shown.select(seeker, lists, job, F.lit(IMPRESSION).alias("action"))
-    left = passed_over(seen.unionByName(impressions, allowMissingColumns=True), chains)
-    found = encode_chains(chains, split).join(left, "chain_id", "left").orderBy("chain_id").toArrow()
+    listed = seen.unionByName(impressions, allowMissingColumns=True)
+    whole = histories(chains, MOST_ACTIONS)
+    found = _placed(chains, passed_over(listed, chains), split, place)
+    remembered = _placed(whole, passed_over_by_action(listed, whole), split, place)
     chains.unpersist()
-
-    def placed(name: str) -> list[list[int]]:
-        return [[place[job] for job in jobs or ()] for jobs in found[name].to_pylist()]
-
-    return list(zip(placed("jobs"), found["actions"].to_pylist(), strict=True)), placed("refused")
+    return found, remembered
 
 
-def _histories(
-    events: DataFrame, shown: DataFrame, place: dict[int, int], config: MarketConfig
-) -> tuple[list[Chain], list[list[list[int]]]]:
-    """By seeker, in order of time; of those with two actions or more."""
-    from pyspark.sql import functions as F
+def _placed(chains: DataFrame, left: DataFrame, split: datetime, place: dict[int, int]) -> tuple[list[Chain], list]:  # type: ignore[type-arg]
+    """The chains by id, jobs as positions, and beside each what was left: a list of jobs, or one of those an action."""
+    from jobs.embeddings.corpus import encode_chains
 
-    from jobs.chains.sessionize import CHAIN_ACTIONS
+    def positions(jobs: Any) -> Any:
+        return [place[job] if isinstance(job, int) else positions(job) for job in jobs or ()]
 
-    seen = events.where(F.col("event_ts") < F.lit(datetime.fromtimestamp(split_s(config), UTC)))
-    lists = F.concat(F.lit("L"), F.col("list").cast("string")).alias("list_id")
-    offered = shown.groupBy(lists).agg(F.collect_set("job").alias("offered"))
-    taken = seen.groupBy("list_id").agg(F.collect_set("job_id").alias("taken"))
-    left = F.sort_array(F.array_except("offered", "taken")).alias("left")
-    rows = seen.join(offered.join(taken, "list_id").select("list_id", left), "list_id")
-    code = F.array_position(F.array(*map(F.lit, CHAIN_ACTIONS)), F.col("action")) - 1
-    acts = F.sort_array(F.collect_list(F.struct("event_ts", "event_id", "job_id", code.alias("code"), "left")))
-    found = rows.groupBy("seeker_id").agg(acts.alias("acts")).where(F.size("acts") > 1).orderBy("seeker_id")
-    columns = found.select("acts.job_id", "acts.code", "acts.left").toArrow()
-    jobs, codes, lefts = (column.to_pylist() for column in columns.columns)
-    chains = [([place[job] for job in mine], of) for mine, of in zip(jobs, codes, strict=True)]
-    return chains, [[[place[job] for job in some] for some in mine] for mine in lefts]
+    found = encode_chains(chains, split).join(left, "chain_id", "left").orderBy("chain_id").toArrow()
+    jobs, left_of = (positions(found[name].to_pylist()) for name in ("jobs", "refused"))
+    return list(zip(jobs, found["actions"].to_pylist(), strict=True)), left_of
 
 
 def _cases(events: DataFrame, shown: DataFrame, place: dict[int, int], config: MarketConfig) -> list[Case]:
