@@ -31,10 +31,10 @@ from jobs.reporting.plots import link_path
 
 @dataclass(frozen=True)
 class Size:
-    """Hires of each run, the last of which is asked for audiences too, and those of the naive explode (0: none)."""
+    """Hires of each run, the last of which is asked for audiences too, and of the one run that has rivals."""
 
     hires: tuple[int, ...]
-    naive: int
+    rivals: int
     submit: str = "pyspark-shell"
 
 
@@ -46,9 +46,9 @@ MANY_MINUTES = (
     "'-XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseParallelGC' pyspark-shell"
 )
 SIZES = {
-    "smoke": Size(hires=(1_000, 2_000), naive=1_000),
-    "small": Size(hires=(2_000, 10_000, 20_000, 40_000), naive=10_000),
-    "full": Size(hires=(50_000, 150_000, 500_000), naive=0, submit=MANY_MINUTES),
+    "smoke": Size(hires=(1_000, 2_000), rivals=1_000),
+    "small": Size(hires=(2_000, 10_000, 20_000, 40_000), rivals=10_000),
+    "full": Size(hires=(50_000, 150_000, 500_000), rivals=50_000, submit=MANY_MINUTES),
 }
 
 
@@ -86,7 +86,7 @@ def main() -> None:
             run["hires"]: {name[5:]: value for name, value in run.items() if name.startswith("rule ")} for run in runs
         },
     }
-    figures |= {name: run[name] for run in runs for name in run if name.startswith("naive_")}
+    figures |= {name: run[name] for run in runs for name in run if name.startswith(("naive_", "liblinear_"))}
     if given.data:
         figures |= next_occupations(Path(given.data), SEED)
     else:
@@ -107,7 +107,7 @@ def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
     """The figures of one size, from `output` where they are there; what was printed is printed."""
     if not output.exists():
         command = [sys.executable, "-m", "benchmarks.graph_size", "--hires", str(n_hires)]
-        command += ["--naive"] * (n_hires == size.naive) + ["--audiences"] * (n_hires == size.hires[-1])
+        command += ["--rivals"] * (n_hires == size.rivals) + ["--audiences"] * (n_hires == size.hires[-1])
         load = os.getloadavg()[0]
         environ = os.environ | {"PYSPARK_SUBMIT_ARGS": size.submit}
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environ)
