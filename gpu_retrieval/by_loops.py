@@ -12,8 +12,10 @@ from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
-# Queries of a piece and the rows that seed its limits: fewer where the budget has no room for them.
-PIECES = ((64, 8192), (64, 2048), (64, 1024), (32, 1024), (16, 1024), (16, 256), (8, 256), (4, 64))
+# Queries of a piece and the rows that are brought in for them: fewer where the budget has no room for them.
+PIECES = (
+    (128, 16384), (64, 8192), (64, 2048), (64, 1024), (32, 1024), (16, 1024), (16, 256), (8, 256), (4, 64),
+)  # fmt: skip
 # Ranges that the loops check themselves.
 MOST_RANGES = 4
 ANY_RANK = np.iinfo(np.int32).max
@@ -27,7 +29,7 @@ def can_loop(task: SearchTask) -> bool:
 
 
 def _piece(task: SearchTask) -> tuple[int, int] | None:
-    """Queries and seeding rows that the loops take at once, for their threads' scratch to fit a quarter of the budget.
+    """Queries and rows that the loops take at once, for their threads' scratch to fit a quarter of the budget.
 
     None where nothing fits.
     """
@@ -37,8 +39,7 @@ def _piece(task: SearchTask) -> tuple[int, int] | None:
     k, d = min(task.k, max(1, task.n_alive)), task.queries.shape[1]
     for queries, stretch in PIECES:
         n_bytes = loops.scratch_bytes(queries, stretch, d, k, MOST_RANGES) * loops.n_threads()
-        # Some rows for each of the k say enough; more of them would leave the cache.
-        if stretch <= max(2048, 16 * k) and n_bytes <= task.memory_budget // 4:
+        if n_bytes <= task.memory_budget // 4:
             return queries, stretch
     return None
 
@@ -89,9 +90,12 @@ class ByLoops:
         span = slice(batch.start - self.start, batch.stop - self.start)
         if not self.ranges:
             self.n_matches[span] += found.n_matches
+        pieces = self._pieces(found)
+        if len(pieces) == 0:
+            return
         work = self.loops.Work(
             _fixed(found.cells.rows),
-            self._pieces(found),
+            pieces,
             _fixed(self.queries[span]),
             _fixed(self.numbers),
             np.ascontiguousarray(self.low[:, span]),
@@ -101,7 +105,11 @@ class ByLoops:
         )
         best = self.loops.Best(self.best[span], self.n_best[span], self.n_matches[span])
         cap, threads = self.loops.held_rows(self.k), self.loops.n_threads()
-        self.loops.score(self.jobs, work, best, self.most, self.stretch, cap, threads)
+        # No more scratch than there is work for.
+        most = min(self.most, int((pieces[:, 3] - pieces[:, 2]).max()))
+        block = self.loops.BLOCK
+        stretch = min(self.stretch, -(-int((pieces[:, 1] - pieces[:, 0]).max()) // block) * block)
+        self.loops.score(self.jobs, work, best, most, stretch, cap, threads)
 
     def _pieces(self, found: Candidates) -> np.ndarray:
         """(pieces, 4) int64, the costly ones first: the threads take them in turn."""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_retrieval import simd
-from gpu_retrieval.score_final import settle
-from gpu_retrieval.score_state import LINE, inline, inner
-from gpu_retrieval.score_waiting import prune
+from gpu_retrieval import simd, simd_int8
+from gpu_retrieval.score_final import floor32, raise_limit, score_rows, sort_in
+from gpu_retrieval.score_state import ALONE, LINE, inline, inner
 from gpu_retrieval.simd import LANES
 
 # Rows that are asked for before their turn.
@@ -18,8 +17,6 @@ AHEAD = 32
 # Places in `sums`: the query's codes, then sixteen rows' sums, their numbers, and their ranks in up to four ranges.
 MOST_WORDS = 512
 SUMS, ROWS, RANKS = MOST_WORDS, MOST_WORDS + LANES, MOST_WORDS + 2 * LANES
-# Rows taken in between two prunings.
-BATCH = 2048
 
 
 @inline
@@ -47,12 +44,12 @@ def _bring_in(jobs, work, s, start, n, words):
         row = np.int64(work.rows[start + i])
         at, sums = row * (words + 2), simd.spread(np.int32(0))
         for j in range(0, words, LANES):
-            sums = simd.dot4(sums, simd.load(jobs.coarse, at + j), simd.load(s.sums, j))
+            sums = simd_int8.dot4(sums, simd.load(jobs.coarse, at + j), simd.load(s.sums, j))
         s.sums[SUMS + i] = simd.total(sums) + s.offsets[0]
         s.sums[ROWS + i] = row
-        s.lowers[i], s.lowers[LANES + i] = jobs.scales[at + words], jobs.scales[at + words + 1]
+        s.scales[i], s.lengths[i] = jobs.scales[at + words], jobs.scales[at + words + 1]
         if len(jobs.priors):
-            s.lowers[2 * LANES + i] = jobs.priors[jobs.base + row]
+            s.priors[i] = jobs.priors[jobs.base + row]
         for r in range(len(work.numbers)):
             s.sums[RANKS + r * LANES + i] = work.numbers[r, row]
 
@@ -72,20 +69,57 @@ def _passing(work, s, cells, n):
 
 
 @inner
-def _settle_held(jobs, work, best, s, q, cap):
-    """All that waits, some at a time: there is room to sort so many."""
-    for first in range(0, s.n_held[0], cap):
-        held = s.held[first : min(first + cap, s.n_held[0])]
-        best.n_keys[q] = settle(jobs, work.queries[q], best.keys[q], best.n_keys[q], held, s)
-    s.n_held[0] = 0
+def _prune(s, n, k):
+    """Drops those of n rows in waiting that cannot be among the k best, and sharpens the limit; how many are left."""
+    if n <= k or not s.safe[0]:
+        return n
+    least, most = s.lower[0], s.lower[0]
+    for i in range(n):
+        least, most = min(least, s.lower[i]), max(most, s.lower[i])
+    for i in range(n, (n + LANES - 1) // LANES * LANES):
+        s.lower[i] = s.upper[i] = -np.inf
+    # At least k rows have a lower bound of `least` or more: so is the k-th score.
+    for _ in range(10):
+        middle = np.float32(0.5) * least + np.float32(0.5) * most
+        level, count = simd.spread(middle), 0
+        for i in range(0, n, LANES):
+            count += simd.count_bits(simd.not_below(simd.load(s.lower, i), level))
+        if count >= k:
+            least = middle
+            if count <= k + k // 16:
+                break
+        else:
+            most = middle
+    s.limits[0] = max(s.limits[0], floor32(np.float64(least) - s.slack[0]))
+    limit = simd.spread(s.limits[0])
+    left = 0
+    for i in range(0, n, LANES):
+        upper = simd.load(s.upper, i)
+        kept = simd.not_below(upper, limit)
+        if n - i < LANES:
+            kept &= (np.uint64(1) << np.uint64(n - i)) - np.uint64(1)
+        lower, rows = simd.load(s.lower, i), simd.load(s.held, i)
+        simd.store_some(s.upper, left, upper, kept)
+        simd.store_some(s.lower, left, lower, kept)
+        simd.store_some(s.held, left, rows, kept)
+        left += simd.count_bits(kept)
+    return left
+
+
+@inner
+def _score_held(jobs, work, best, s, q0, n, cap):
+    """All that waits, to its final score."""
+    score_rows(jobs, work, best, s, q0, 0, s.held[:n], cap)
+    sort_in(best, s, q0, 0, cap)
+    raise_limit(best, s, q0, 0)
 
 
 @inner
 def search_alone(jobs, work, best, s, piece, cap):
-    """One piece of one query, whose codes and limit are there; all the room for rows in waiting is its own."""
-    first, last, q = piece[0], piece[1], piece[2]
+    """One piece of one query, whose codes and limit are there."""
+    first, last, q0 = piece[0], piece[1], piece[2]
     k, words = best.keys.shape[1], (work.queries.shape[1] + 3) // 4
-    codes, room, next_prune = s.codes.view(np.int32), len(s.held) // LANES * LANES, k + BATCH
+    codes, room, n_held, next_prune = s.codes.view(np.int32), len(s.held), 0, k + ALONE
     for j in range(words):
         s.sums[j] = codes[j * LANES]
     errors, reach, down = simd.spread(s.errors[0]), simd.spread(s.reach[0]), simd.spread(np.float32(-2))
@@ -97,26 +131,24 @@ def search_alone(jobs, work, best, s, piece, cap):
         for place in range(start + AHEAD, min(start + AHEAD + LANES, last)):
             _ask_for(jobs, work, place, words)
         _bring_in(jobs, work, s, start, n, words)
-        scale, length = simd.load(s.lowers, 0), simd.load(s.lowers, LANES)
+        scale, length = simd.load(s.scales, 0), simd.load(s.lengths, 0)
         upper = simd.times_plus(simd.as_floats(simd.load(s.sums, SUMS)), scale, simd.times(length, errors))
         if len(jobs.priors):
-            upper = simd.times_plus(simd.load(s.lowers, 2 * LANES), simd.spread(s.units[0]), upper)
+            upper = simd.times_plus(simd.load(s.priors, 0), simd.spread(s.units[0]), upper)
         lower = simd.times_plus(length, errors_down, simd.times_plus(scale, reach_down, upper))
-        passing, kept = _passing(work, s, work.offsets[q] + start - first if len(work.mask) else 0, n)
+        passing, kept = _passing(work, s, work.offsets[q0] + start - first if len(work.mask) else 0, n)
         s.counts[0] += simd.count_bits(passing)
         kept &= simd.not_below(upper, simd.spread(s.limits[0]))
-        simd.store_some(s.upper, s.n_held[0], upper, kept)
-        simd.store_some(s.lower, s.n_held[0], lower, kept)
-        simd.store_some(s.held, s.n_held[0], simd.load(s.sums, ROWS), kept)
-        s.n_held[0] += simd.count_bits(kept)
-        if s.n_held[0] > min(next_prune, room - LANES):
-            if s.safe[0]:
-                prune(s, 0, room, k)
-            if s.n_held[0] > room // 2:
-                _settle_held(jobs, work, best, s, q, cap)
-            next_prune = s.n_held[0] + BATCH
-    if s.safe[0]:
-        prune(s, 0, room, k)
-    _settle_held(jobs, work, best, s, q, cap)
+        simd.store_some(s.upper, n_held, upper, kept)
+        simd.store_some(s.lower, n_held, lower, kept)
+        simd.store_some(s.held, n_held, simd.load(s.sums, ROWS), kept)
+        n_held += simd.count_bits(kept)
+        if n_held > min(next_prune, room - LANES):
+            n_held = _prune(s, n_held, k)
+            if n_held > room // 2:
+                _score_held(jobs, work, best, s, q0, n_held, cap)
+                n_held = 0
+            next_prune = n_held + ALONE
+    _score_held(jobs, work, best, s, q0, _prune(s, n_held, k), cap)
     if len(work.numbers):
-        best.n_matches[q] += s.counts[0]
+        best.n_matches[q0] += s.counts[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd
-from gpu_retrieval.score_state import LINE, inline, inner
+from gpu_retrieval.score_state import LINE, MOST_QUERIES, QUERY_BITS, inline, inner
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.topk import NO_KEY
 
@@ -18,41 +18,44 @@ AHEAD = 8
 @inline
 def _products64(query, at, vectors, start):
     """Two of the eight registers of products of 64 components, the 32 components apart that are added first."""
-    near = simd.times(simd.load(query, at), simd.load_wide(vectors, start + at))
-    return simd.plus(near, simd.times(simd.load(query, at + 32), simd.load_wide(vectors, start + at + 32)))
+    near = simd.times(simd.load_wide(query, at), simd.load_wide(vectors, start))
+    return simd.plus(near, simd.times(simd.load_wide(query, at + 32), simd.load_wide(vectors, start + 32)))
 
 
 @inline
 def _products128(query, at, vectors, start):
     """The same of 128 components, of which those 64 apart are added first."""
-    near = simd.times(simd.load(query, at), simd.load_wide(vectors, start + at))
-    near = simd.plus(near, simd.times(simd.load(query, at + 64), simd.load_wide(vectors, start + at + 64)))
-    far = simd.times(simd.load(query, at + 32), simd.load_wide(vectors, start + at + 32))
-    far = simd.plus(far, simd.times(simd.load(query, at + 96), simd.load_wide(vectors, start + at + 96)))
+    near = simd.times(simd.load_wide(query, at), simd.load_wide(vectors, start))
+    near = simd.plus(near, simd.times(simd.load_wide(query, at + 64), simd.load_wide(vectors, start + 64)))
+    far = simd.times(simd.load_wide(query, at + 32), simd.load_wide(vectors, start + 32))
+    far = simd.plus(far, simd.times(simd.load_wide(query, at + 96), simd.load_wide(vectors, start + 96)))
     return simd.plus(near, far)
 
 
 @inline
-def final_score(query, vectors, left, row, prior, products):
+def final_score(query, at, vectors, left, row, prior, products):
     """The float32 score that is returned, summed as `scan.final_score_bits` sums; -0.0 is 0.0.
 
-    `query` float64 and `products` have 8 places more than a vector has components.
+    `query` begins at `at`; it and `products` have 8 places more than a vector has components.
     """
     start = row * left
     if left == 64:
         # The same additions without a way through memory.
-        even = simd.plus(_products64(query, 0, vectors, start), _products64(query, 16, vectors, start))
-        odd = simd.plus(_products64(query, 8, vectors, start), _products64(query, 24, vectors, start))
+        even = simd.plus(_products64(query, at, vectors, start), _products64(query, at + 16, vectors, start + 16))
+        odd = simd.plus(
+            _products64(query, at + 8, vectors, start + 8), _products64(query, at + 24, vectors, start + 24)
+        )
         return np.float32(simd.fold(simd.plus(even, odd)) + prior) + np.float32(0)
     if left == 128:
-        even = simd.plus(_products128(query, 0, vectors, start), _products128(query, 16, vectors, start))
-        odd = simd.plus(_products128(query, 8, vectors, start), _products128(query, 24, vectors, start))
+        even = simd.plus(_products128(query, at, vectors, start), _products128(query, at + 16, vectors, start + 16))
+        odd = _products128(query, at + 8, vectors, start + 8)
+        odd = simd.plus(odd, _products128(query, at + 24, vectors, start + 24))
         return np.float32(simd.fold(simd.plus(even, odd)) + prior) + np.float32(0)
     whole = left // 8 * 8
     for j in range(0, whole, 8):
-        simd.store(products, j, simd.times(simd.load(query, j), simd.load_wide(vectors, start + j)))
+        simd.store(products, j, simd.times(simd.load_wide(query, at + j), simd.load_wide(vectors, start + j)))
     for j in range(whole, left):
-        products[j] = query[j] * np.float64(vectors[start + j])
+        products[j] = np.float64(query[at + j]) * np.float64(vectors[start + j])
     while left >= 16 and left % 16 == 0:
         left //= 2
         for j in range(0, left, 8):
@@ -79,6 +82,12 @@ def key_score(key, cell):
     turned = key >> np.uint64(32)
     cell.view(np.uint32)[0] = np.uint32(turned if turned >> np.uint64(31) else turned ^ np.uint64(0x7FFFFFFF))
     return cell[0]
+
+
+@inline
+def floor32(value):
+    # Below the float64 by more than the rounding to float32 could add.
+    return np.float32(value - abs(value) * 1e-6 - 1e-37)
 
 
 @inner
@@ -177,9 +186,10 @@ def _least(s, size, best, kept):
         for j in range(0, size, LANES):
             before += simd.count_bits(simd.below_unsigned(simd.load(halves, j), half))
         placed += before
-        if before < kept:
-            best[before] = keys[i]
+        s.spare[before] = keys[i]
     if placed == size * (size - 1) // 2:
+        for i in range(kept):
+            best[i] = s.spare[i]
         return
     # Equal scores were sent to one place.
     for i in range(size, size + 8):
@@ -193,33 +203,82 @@ def _least(s, size, best, kept):
 
 
 @inline
-def _ask_for(jobs, row, d):
+def ask_for(jobs, row, d):
+    """A row's components and rank are read soon."""
     for j in range(0, d, LINE):
         simd.prefetch(jobs.vectors, row * d + j)
     simd.prefetch(jobs.ranks, jobs.base + row)
 
 
-@inner
-def settle(jobs, query, best, n_best, held, s):
-    """Scores `held` rows for good and merges them into the sorted keys of `best`; how many there are now."""
-    d, k = len(query), len(best)
-    bits, pool, halves = s.bits.view(np.uint32), s.pool, s.halves
+@inline
+def begin(work, best, s, q0, q):
+    """A query's components, and what its new keys must be below."""
+    d, k = work.queries.shape[1], best.keys.shape[1]
     for j in range(d):
-        s.wide[j] = query[j]
-    for i in range(n_best):
-        pool[i], halves[i] = best[i], np.int32(best[i] >> np.uint64(32))
-    size, last = n_best, best[k - 1] if n_best == k else NO_KEY
+        s.queries[q * d + j] = work.queries[q0 + q, j]
+    s.n_new[q] = 0
+    s.last[q] = best.keys[q0 + q, k - 1] if best.n_keys[q0 + q] == k else NO_KEY
+
+
+@inline
+def raise_limit(best, s, q0, q):
+    """What a row's upper bound must reach, from final scores alone."""
+    if s.safe[q] and s.last[q] != NO_KEY:
+        score = np.float64(key_score(s.last[q], s.bits))
+        s.limits[q] = max(s.limits[q], floor32(score * s.units[q] - s.slack[q]))
+
+
+@inner
+def sort_in(best, s, q0, q, cap):
+    """Sorts a query's new keys in among its best."""
+    keys, k, n = best.keys[q0 + q], best.keys.shape[1], best.n_keys[q0 + q]
+    pool, halves = s.pool, s.halves
+    for i in range(n):
+        pool[i], halves[i] = keys[i], np.int32(keys[i] >> np.uint64(32))
+    for i in range(s.n_new[q]):
+        key = s.new[q * cap + i]
+        pool[n + i], halves[n + i] = key, np.int32(key >> np.uint64(32))
+    size = n + s.n_new[q]
+    kept = min(size, k)
+    _least(s, size, keys, kept)
+    best.n_keys[q0 + q], s.n_new[q] = kept, 0
+    if kept == k:
+        s.last[q] = keys[k - 1]
+
+
+@inline
+def score(jobs, best, s, q0, q, row, query, at, cap, d):
+    """One pair's final score, among the query's new keys if it is below the last; `query` begins at `at`."""
+    rank = jobs.ranks[jobs.base + row]
+    prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
+    s.bits[0] = final_score(query, at, jobs.vectors, d, row, prior, s.products)
+    key, n = _key(s.bits.view(np.uint32)[0], rank), s.n_new[q]
+    s.new[q * cap + n] = key
+    s.n_new[q] = n + (key < s.last[q])
+    if s.n_new[q] == cap:
+        sort_in(best, s, q0, q, cap)
+        raise_limit(best, s, q0, q)
+
+
+@inner
+def score_rows(jobs, work, best, s, q0, q, held, cap):
+    """Final scores of one query and the `held` rows."""
+    d = work.queries.shape[1]
+    for j in range(d):
+        s.wide[j] = s.queries[q * d + j]
     for i in range(min(AHEAD, len(held))):
-        _ask_for(jobs, np.int64(held[i]), d)
+        ask_for(jobs, np.int64(held[i]), d)
     for i in range(len(held)):
         if i + AHEAD < len(held):
-            _ask_for(jobs, np.int64(held[i + AHEAD]), d)
-        row = np.int64(held[i])
-        prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
-        s.bits[0] = final_score(s.wide, jobs.vectors, d, row, prior, s.products)
-        key = _key(bits[0], jobs.ranks[jobs.base + row])
-        pool[size], halves[size] = key, np.int32(key >> np.uint64(32))
-        size += key < last
-    kept = min(size, k)
-    _least(s, size, best, kept)
-    return kept
+            ask_for(jobs, np.int64(held[i + AHEAD]), d)
+        score(jobs, best, s, q0, q, np.int64(held[i]), s.wide, 0, cap, d)
+
+
+@inline
+def score_found(jobs, work, best, s, q0, start, first, stop, cap):
+    """Final scores of the pairs that `found` lists from `first` to `stop`, of a stretch that begins at `start`."""
+    d = work.queries.shape[1]
+    for f in range(first, stop):
+        q = np.int64(s.found[f] & (MOST_QUERIES - 1))
+        row = np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)])
+        score(jobs, best, s, q0, q, row, s.queries, q * d, cap, d)

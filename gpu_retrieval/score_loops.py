@@ -1,10 +1,10 @@
 """The scoring of candidates on the CPU: int8 products that a bound makes safe, selection, final scores.
 
-A piece of work is some candidate rows against up to 64 queries. The products (`score_bounds`) are within a known
-distance of the final scores, so that a row whose upper bound lies below the k-th best lower bound can be dropped
-unseen (the VA-file's filter step: Weber, Schek, Blott, VLDB 1998). What is left is scored again from the originals
-(`score_final`), and only that second score decides what is returned; it adds in the order of
-`scan.final_score_bits`.
+A piece of work is some candidate rows against up to 128 queries. The products (`score_rows`) are within a known
+distance of the final scores (`score_bounds`), so that a row whose upper bound lies below the k-th best lower bound can
+be dropped unseen (the VA-file's filter step: Weber, Schek, Blott, VLDB 1998). What is left is scored again from the
+originals (`score_final`), row by row for all queries that it is in reach of, and only that second score decides what is
+returned; it adds in the order of `scan.final_score_bits`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from gpu_retrieval import compiled
+from gpu_retrieval import compiled, simd_int8
 from gpu_retrieval.score_alone import can_alone, search_alone
-from gpu_retrieval.score_bounds import bounds, drop_masked, in_reach, products, seed, take_queries, within
-from gpu_retrieval.score_final import key_score, settle
+from gpu_retrieval.score_bounds import in_reach, seed, take_queries
+from gpu_retrieval.score_final import ask_for, begin, key_score, raise_limit, score_found, score_rows, sort_in
+from gpu_retrieval.score_rows import bring_in, let_pass, products
 from gpu_retrieval.score_state import (
     BLOCK,
+    QUERY_BITS,
     Best,
     Jobs,
     Work,
@@ -29,13 +31,17 @@ from gpu_retrieval.score_state import (
     make_scratch,
     scratch_bytes,
 )
-from gpu_retrieval.score_waiting import hold, prune
 from gpu_retrieval.simd import LANES
+from gpu_retrieval.simd_types import HAS_TILES
 
+# Rows of a stretch after the first: what is brought in is met while it is still near.
+LATER = 1024
 # Whose functions end up in the compiled loops.
-INNER_FILES = ("simd", "simd_types", "score_state", "score_bounds", "score_final", "score_waiting", "score_alone")
+INNER_FILES = (
+    "simd", "simd_int8", "simd_types", "score_alone", "score_bounds", "score_final", "score_rows", "score_state",
+)  # fmt: skip
 
-__all__ = ["Best", "Jobs", "Work", "decode", "held_rows", "n_threads", "score", "scratch_bytes"]
+__all__ = ["BLOCK", "Best", "Jobs", "Work", "decode", "held_rows", "n_threads", "score", "scratch_bytes"]
 
 
 def n_threads() -> int:
@@ -50,9 +56,10 @@ def _is_small(n, n_queries, cap, k):
 
 
 @inner
-def _take_all(jobs, work, best, s, q0, q, first, last):
+def _take_all(jobs, work, best, s, q0, q, first, last, cap):
     """Every eligible row of a small piece, straight to its final score."""
     n = 0
+    begin(work, best, s, q0, q)
     for place in range(first, last):
         row = np.int64(work.rows[place])
         passes = len(work.mask) == 0 or work.mask[work.offsets[q0 + q] + place - first]
@@ -63,67 +70,61 @@ def _take_all(jobs, work, best, s, q0, q, first, last):
         n += passes
     if len(work.numbers):
         best.n_matches[q0 + q] += n
-    best.n_keys[q0 + q] = settle(jobs, work.queries[q0 + q], best.keys[q0 + q], best.n_keys[q0 + q], s.held[:n], s)
-
-
-@inline
-def _lanes(n_queries, lane0):
-    """How many queries the sixteen from `lane0` on are, and a bit for each."""
-    n_lanes = min(LANES, n_queries - lane0)
-    return n_lanes, np.uint64((1 << n_lanes) - 1)
+    score_rows(jobs, work, best, s, q0, q, s.held[:n], cap)
+    sort_in(best, s, q0, q, cap)
 
 
 @inner
-def _search_first(jobs, work, best, s, piece, n_rows, cap, k):
-    """The first rows of a piece, all at once: what the k-th of them reaches for certain holds back the rest."""
-    first, q0, n_queries = piece[0], piece[2], piece[3] - piece[2]
-    codes = s.codes.view(np.int32)
-    for lane0 in range(0, n_queries, LANES):
-        n_lanes, everyone = _lanes(n_queries, lane0)
-        for at in range(0, n_rows, BLOCK):
-            n = min(BLOCK, n_rows - at)
-            products(jobs, work, first + at, n, first + n_rows, codes, lane0, s)
-            bounds(jobs, work, s, first + at, n, at, lane0, everyone)
-        if len(work.mask):
-            drop_masked(work, s, n_rows, q0, lane0, n_lanes)
-        seed(s, n_rows, lane0, n_lanes, k)
-        hold(jobs, work, best, s, q0, first, within(s, n_rows, lane0, everyone), lane0, first, cap, k)
+def _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap):
+    """A stretch that has been brought in, block by block; a block's pairs wait for their rows while the next is met."""
+    d, words, room, n_before = work.queries.shape[1], (work.queries.shape[1] + 3) // 4, len(s.found) // 2, 0
+    for at in range(0, n, BLOCK):
+        block, before = min(BLOCK, n - at), (at // BLOCK + 1) % 2 * room
+        first = room - before
+        stop = first
+        for lane0 in range(0, n_queries, LANES):
+            products(s, words, at, block, lane0)
+            stop = in_reach(jobs, s, at, block, lane0, stop)
+        for f in range(first, stop):
+            ask_for(jobs, np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)]), d)
+        score_found(jobs, work, best, s, q0, start, before, before + n_before, cap)
+        n_before = stop - first
+    before = (n - 1) // BLOCK % 2 * room
+    score_found(jobs, work, best, s, q0, start, before, before + n_before, cap)
 
 
 @inner
-def _search(jobs, work, best, s, piece, stretch, cap):
+def _search(jobs, work, best, s, piece, cap):
     """One piece of the work."""
     first, last, q0, n_queries = piece[0], piece[1], piece[2], piece[3] - piece[2]
-    k = best.keys.shape[1]
+    k, words, stretch = best.keys.shape[1], (work.queries.shape[1] + 3) // 4, len(s.scales)
     if _is_small(last - first, n_queries, cap, k):
         for q in range(n_queries):
-            _take_all(jobs, work, best, s, q0, q, first, last)
+            _take_all(jobs, work, best, s, q0, q, first, last, cap)
         return
     take_queries(jobs, work, best, q0, n_queries, s)
     s.counts[:] = 0
     if can_alone(n_queries, work):
         search_alone(jobs, work, best, s, piece, cap)
         return
-    done = min(stretch, last - first) if stretch > k and s.safe[:n_queries].all() else 0
-    if done:
-        _search_first(jobs, work, best, s, piece, done, cap, k)
-    if first + done < last:
-        for q in range(n_queries if done else 0):
-            prune(s, q, cap, k)
-    codes = s.codes.view(np.int32)
-    for start in range(first + done, last, BLOCK):
-        n = min(BLOCK, last - start)
+    is_safe = s.safe[:n_queries].all()
+    start = first
+    while start < last:
+        n = min(stretch if start == first else min(LATER, stretch), last - start)
+        bring_in(jobs, work, s, start, n, last)
         for lane0 in range(0, n_queries, LANES):
-            products(jobs, work, start, n, last, codes, lane0, s)
-            n_found = in_reach(jobs, work, s, start, n, lane0, _lanes(n_queries, lane0)[1])
-            hold(jobs, work, best, s, q0, start, n_found, lane0, first, cap, k)
-    for q in range(n_queries):
-        if s.safe[q]:
-            prune(s, q, cap, k)
-        held = s.held[q * cap : q * cap + s.n_held[q]]
-        best.n_keys[q0 + q] = settle(jobs, work.queries[q0 + q], best.keys[q0 + q], best.n_keys[q0 + q], held, s)
-        if len(work.numbers):
-            best.n_matches[q0 + q] += s.counts[q]
+            n_lanes = min(LANES, n_queries - lane0)
+            let_pass(work, s, start - first, n, q0, lane0, n_lanes)
+            if start == first and n > k and is_safe:
+                seed(jobs, s, words, n, lane0, n_lanes, k)
+        _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap)
+        start += n
+        for q in range(n_queries):
+            if start == last or s.n_new[q] > k // 4:
+                sort_in(best, s, q0, q, cap)
+                raise_limit(best, s, q0, q)
+    for q in range(n_queries if len(work.numbers) else 0):
+        best.n_matches[q0 + q] += s.counts[q]
 
 
 def _entries(sources: str) -> tuple[Any, Any]:
@@ -140,8 +141,12 @@ def _entries(sources: str) -> tuple[Any, Any]:
         d, k = work.queries.shape[1], best.keys.shape[1]
         for thread in prange(threads):
             s = make_scratch(most, stretch, d, k, cap, len(work.numbers))
+            if HAS_TILES:
+                simd_int8.configure(s.tiles)
             for p in range(thread, len(work.pieces), threads):
-                _search(jobs, work, best, s, work.pieces[p], stretch, cap)
+                _search(jobs, work, best, s, work.pieces[p], cap)
+            if HAS_TILES:
+                simd_int8.release()
 
     @njit(parallel=True, nogil=True, cache=True)
     def decode(best, n_best, into, sorted_ids, ids, scores):
@@ -160,4 +165,4 @@ def _entries(sources: str) -> tuple[Any, Any]:
     return score, decode
 
 
-score, decode = _entries(compiled.digest(*INNER_FILES))
+score, decode = _entries(f"{compiled.digest(*INNER_FILES)} {HAS_TILES}")

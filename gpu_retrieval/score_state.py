@@ -7,12 +7,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from gpu_retrieval import simd_int8
 from gpu_retrieval.simd import LANES
+from gpu_retrieval.simd_types import HAS_TILES
 
-# Rows whose codes are brought in together.
+# Rows whose products are made together.
 BLOCK = 64
+# Rows a peak: so few that the k-th of the peaks is near the k-th of all, in as few as then can be.
+PEAKS = 4
+# Queries of a piece, at most.
+QUERY_BITS = 7
+MOST_QUERIES = 1 << QUERY_BITS
+# Rows of a query that is alone that are taken in between two prunings.
+ALONE = 2048
 # Words of a cache line.
 LINE = 16
+TILES = simd_int8.configuration()
 # Loops that allocate nothing: without reference counts, of which a call with some dozen arrays has as many.
 _INNER: dict[str, Any] = {"nogil": True, "_nrt": False}
 inner: Any = njit(**_INNER)
@@ -64,9 +74,14 @@ class Best(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a thread needs. `held` rows of each query wait with a lower and an upper bound of their score.
+    """What a thread needs.
 
-    `uppers` and `lowers` are such bounds of a stretch's rows, for sixteen queries; `found` lists rows of it.
+    Of each query its codes, bounds and filter, its components (`queries`), the `new` final keys that are not yet
+    among its best, and the key that others must be below (`last`). Of a stretch of rows `rows`, their codes,
+    `row_words` each, and what their bounds need; `passing`, for each sixteen queries, a bit for each that a row
+    passes; `peaks` of the lower bounds. Of a block of rows `sums` for sixteen queries, and the pairs that are `found`
+    in reach. The rest is for sorting, and for a query that is alone: `held` rows that wait between a `lower` and an
+    `upper` bound.
     """
 
     codes: np.ndarray
@@ -80,34 +95,65 @@ class Scratch(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     counts: np.ndarray
+    queries: np.ndarray
+    new: np.ndarray
+    n_new: np.ndarray
+    last: np.ndarray
+    rows: np.ndarray
+    scales: np.ndarray
+    lengths: np.ndarray
+    priors: np.ndarray
+    ranks: np.ndarray
+    passing: np.ndarray
+    peaks: np.ndarray
     sums: np.ndarray
     found: np.ndarray
-    uppers: np.ndarray
-    lowers: np.ndarray
-    held: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    n_held: np.ndarray
-    wide: np.ndarray
     products: np.ndarray
+    wide: np.ndarray
     pool: np.ndarray
     halves: np.ndarray
     spare: np.ndarray
     spare_halves: np.ndarray
     marks: np.ndarray
     ends: np.ndarray
+    held: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
     bits: np.ndarray
+    tiles: np.ndarray
 
 
 def held_rows(k: int) -> int:
-    """Rows of a query that wait for their final score at most."""
+    """New keys of a query at most, before they are sorted in among its best."""
     return (k + max(k, 256) + LANES - 1) // LANES * LANES
 
 
+@inline
+def row_words(words):
+    """Words that a row's codes take where they are brought in: whole tiles, where there are tiles."""
+    return (words + LANES - 1) // LANES * LANES if HAS_TILES else words
+
+
 def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_ranges: int) -> int:
-    """Bytes that a thread takes for pieces of so many queries, seeded from stretches of so many rows."""
-    alone = (d + 3) * 16 + BLOCK * 4 * LANES + stretch * (8 * LANES + 8) + 32 * (k + held_rows(k)) + 4096
-    return alone + n_queries * (12 * held_rows(k) + d + 8 * n_ranges + 64)
+    """Bytes that a thread takes for pieces of so many queries, of which so many rows are brought in at once."""
+    lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
+    of_rows = stretch * (4 * words + 12 + 4 * n_ranges + lanes // 8) + 4 * LANES * peaks_of(stretch, k)
+    of_sorting = 32 * (k + cap) + 12 * (cap + 2 * ALONE) + BLOCK * (4 * LANES + 8 * lanes) + 8 * d + 8192
+    return of_rows + of_sorting + lanes * (8 * cap + 12 * d + 8 * n_ranges + 192)
+
+
+@inline
+def peaks_of(n, k):
+    """Peaks of n rows, whole blocks of them."""
+    return (min(n, PEAKS * k) + BLOCK - 1) // BLOCK * BLOCK
+
+
+@njit(nogil=True)
+def _on_lines(n_words):
+    """Zeros, int32, from the beginning of a cache line on."""
+    room = np.zeros(n_words + LINE, np.int32)
+    first = -(room.ctypes.data // 4) % LINE
+    return room[first : first + n_words]
 
 
 @njit(nogil=True)
@@ -115,9 +161,10 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
     words = (d + 3) // 4
     lanes = (n_queries + LANES - 1) // LANES * LANES
     return Scratch(
-        np.empty(lanes * words * 4, np.int8),
+        # the last tile of codes is read whole, its rows past the end against zeros
+        _on_lines(lanes * words + LANES * LANES).view(np.int8),
         np.zeros(lanes, np.float32),
-        np.zeros(lanes, np.int32),
+        _on_lines(lanes),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float64),
@@ -126,14 +173,19 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(lanes, np.int32),
-        np.zeros(BLOCK * LANES, np.int32),
-        np.empty(stretch, np.uint64),
-        np.empty(stretch * LANES, np.float32),
-        np.empty(stretch * LANES, np.float32),
-        np.empty(n_queries * cap, np.int32),
-        np.empty(n_queries * cap, np.float32),
-        np.empty(n_queries * cap, np.float32),
-        np.zeros(lanes, np.int64),
+        _on_lines(n_queries * d + LANES).view(np.float32),
+        np.empty(n_queries * cap, np.uint64),
+        np.zeros(n_queries, np.int64),
+        np.zeros(n_queries, np.uint64),
+        _on_lines(stretch * row_words(words)),
+        np.empty(stretch, np.float32),
+        np.empty(stretch, np.float32),
+        np.empty(stretch, np.float32),
+        np.empty(n_ranges * stretch, np.int32),
+        np.empty(lanes // LANES * stretch, np.uint16),
+        _on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
+        _on_lines(BLOCK * LANES),
+        np.empty(2 * (lanes * BLOCK + LANES), np.int32),
         np.zeros(d + 8, np.float64),
         np.zeros(d + 8, np.float64),
         np.empty(k + cap + 8, np.uint64),
@@ -142,5 +194,9 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
         np.empty(k + cap + LANES, np.int32),
         np.empty(k + cap, np.int32),
         np.empty(k + cap + 1, np.int32),
+        np.empty(cap + 2 * ALONE, np.int32),
+        np.empty(cap + 2 * ALONE, np.float32),
+        np.empty(cap + 2 * ALONE, np.float32),
         np.zeros(1, np.float32),
+        TILES.copy(),
     )

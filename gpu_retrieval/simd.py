@@ -17,7 +17,6 @@ from gpu_retrieval.simd_types import (
     DOUBLES,
     FLOAT,
     FLOATS,
-    HAS_VNNI,
     INT,
     INTS,
     LANES,
@@ -48,9 +47,11 @@ def load(typing: Any, array: Any, at: Any) -> Any:
 
 @operation
 def load_wide(typing: Any, array: Any, at: Any) -> Any:
-    """DOUBLES from eight float32."""
+    """DOUBLES from eight float32, or float64."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        if array.dtype is types.float64:
+            return builder.load(pointer_to(context, builder, array, values[0], values[1], DOUBLES.ir), align=8)
         pointer = pointer_to(context, builder, array, values[0], values[1], ir.VectorType(FLOAT, LANES // 2))
         return builder.fpext(builder.load(pointer, align=4), DOUBLES.ir)
 
@@ -84,6 +85,27 @@ def store_some(typing: Any, array: Any, at: Any, register: Any, lanes: Any) -> A
 
 
 @operation
+def packed(typing: Any, register: Any, lanes: Any) -> Any:
+    """INTS whose first lanes are those of `register` whose bits are set, side by side; the others are undefined."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        mask, rest = lanes_of(builder, values[1]), ir.Constant(INTS.ir, ir.Undefined)
+        return call_to(builder, f"llvm.experimental.vector.compress.v{LANES}i32", INTS.ir, values[0], mask, rest)
+
+    return INTS(INTS, types.uint64), code
+
+
+@operation
+def numbered_from(typing: Any, first: Any) -> Any:
+    """INTS that count from `first` on, a lane each."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.add(spread_value(builder, values[0], INTS.ir), places(0, LANES))
+
+    return INTS(types.int32), code
+
+
+@operation
 def spread(typing: Any, value: Any) -> Any:
     """A number in every lane: INTS of an int32, FLOATS of a float32, LONGS of a uint64."""
     kind = OF_ARRAY[value]
@@ -100,37 +122,6 @@ def spread_at(typing: Any, array: Any, at: Any) -> Any:
         return spread_value(builder, builder.load(pointer), kind.ir)
 
     return kind(array, types.intp), code
-
-
-@operation
-def dot4(typing: Any, total: Any, left: Any, right: Any) -> Any:
-    """`total` plus, in each lane, four products of an unsigned byte of `left` and a signed one of `right`."""
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        bytes_ = ir.VectorType(BYTE, 4 * LANES)
-        if HAS_VNNI:
-            pair = [builder.bitcast(value, bytes_) for value in values[1:]]
-            return call_to(builder, "llvm.x86.avx512.vpdpbusd.512", INTS.ir, values[0], *pair)
-        return _dot4(builder, *values)
-
-    return INTS(INTS, INTS, INTS), code
-
-
-@operation
-def dot4_plain(typing: Any, total: Any, left: Any, right: Any) -> Any:
-    """`dot4` as it is where the instruction is missing."""
-    return INTS(INTS, INTS, INTS), lambda context, builder, signature, values: _dot4(builder, *values)
-
-
-def _dot4(builder: Any, total: Any, left: Any, right: Any) -> Any:
-    def every(value: int) -> Any:
-        return ir.Constant(INTS.ir, [value] * LANES)
-
-    for byte in range(4):
-        unsigned = builder.and_(builder.lshr(left, every(8 * byte)), every(255))
-        signed = builder.ashr(builder.shl(right, every(24 - 8 * byte)), every(24))
-        total = builder.add(total, builder.mul(unsigned, signed))
-    return total
 
 
 @operation

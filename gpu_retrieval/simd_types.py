@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import sys
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -13,8 +16,21 @@ from numba.extending import intrinsic, models, register_model
 LANES = 16
 # Numba calls what it decorates with the values alone, which its own annotations do not say.
 operation: Any = intrinsic
-HAS_VNNI = bool(llvm.get_host_cpu_features().get("avx512vnni"))
+FEATURES = llvm.get_host_cpu_features()
+HAS_VNNI = bool(FEATURES.get("avx512vnni"))
+# Linux on x86-64: the system call that lets a process use tiles of data, and its arguments.
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
 BYTE, INT, LONG, FLOAT, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
+
+
+def _may_use_tiles() -> bool:
+    """Whether the processor has int8 tiles (AMX) and the system lets this process and those it forks use them."""
+    if not (FEATURES.get("amx-int8") and sys.platform == "linux" and platform.machine() == "x86_64"):
+        return False
+    return bool(ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0)
+
+
+HAS_TILES = _may_use_tiles()
 
 
 class Vector(types.Type):

@@ -238,13 +238,13 @@ def test_loops_add_as_arrays_do(monkeypatch, d, storage):
 def test_products_without_the_instruction():
     """Machines without AVX-512 VNNI take another way to the same sums."""
     numba = pytest.importorskip("numba")
-    from gpu_retrieval import simd
+    from gpu_retrieval import simd, simd_int8
 
     @numba.njit
     def both(left, right, out):
         start = simd.spread(np.int32(-7))
-        simd.store(out, 0, simd.dot4(start, simd.load(left, 0), simd.load(right, 0)))
-        simd.store(out, 16, simd.dot4_plain(start, simd.load(left, 0), simd.load(right, 0)))
+        simd.store(out, 0, simd_int8.dot4(start, simd.load(left, 0), simd.load(right, 0)))
+        simd.store(out, 16, simd_int8.dot4_plain(start, simd.load(left, 0), simd.load(right, 0)))
 
     rng = np.random.default_rng(1)
     left, right = rng.integers(0, 256, 64).astype(np.uint8), rng.integers(-128, 128, 64).astype(np.int8)
@@ -252,6 +252,74 @@ def test_products_without_the_instruction():
     both(left.view(np.int32), right.view(np.int32), out)
     expected = (left.astype(np.int32) * right).reshape(16, 4).sum(axis=1) - 7
     np.testing.assert_array_equal(out, np.tile(expected, 2))
+
+
+def test_products_of_tiles_are_those_of_lanes():
+    pytest.importorskip("numba")
+    from numba import njit
+
+    from gpu_retrieval import score_rows, score_state, simd_int8, simd_types
+
+    if not simd_types.HAS_TILES:
+        pytest.skip("NO TILES HERE: this processor has no int8 tiles, or its system does not let them be used")
+    d, n_queries, n_rows = 72, 20, 70
+
+    @njit
+    def both(codes, rows, offsets, out):
+        s = score_state.make_scratch(n_queries, 128, d, 10, 272, 0)
+        s.codes[: len(codes)] = codes
+        s.offsets[:] = offsets
+        wide = score_state.row_words(d // 4)
+        for i in range(n_rows):
+            for j in range(d // 4):
+                s.rows[i * wide + j] = rows[i, j]
+        simd_int8.configure(s.tiles)
+        for at in range(0, n_rows, 64):
+            for lane0 in range(0, 32, 16):
+                score_rows.products(s, d // 4, at, min(64, n_rows - at), lane0)
+                for i in range(min(64, n_rows - at)):
+                    out[at + i, lane0 : lane0 + 16] = s.sums[i * 16 : i * 16 + 16]
+        simd_int8.release()
+
+    rng = np.random.default_rng(3)
+    left = rng.integers(0, 256, (n_rows, d)).astype(np.uint8)
+    right = np.zeros((32, d), np.int8)
+    right[:n_queries] = rng.integers(-128, 128, (n_queries, d))
+    offsets = rng.integers(-(2**20), 2**20, 32).astype(np.int32)
+    by_lanes = right.reshape(2, 16, d // 4, 4).transpose(0, 2, 1, 3)
+    out = np.zeros((n_rows, 32), dtype=np.int32)
+    both(np.ascontiguousarray(by_lanes).reshape(-1), left.view(np.int32), offsets, out)
+    np.testing.assert_array_equal(out, left.astype(np.int32) @ right.T.astype(np.int32) + offsets)
+
+
+def test_works_where_the_processor_has_no_tiles():
+    """The answers are those with tiles, or without either, of many rows, queries and budgets."""
+    pytest.importorskip("numba")
+    code = (
+        "import hashlib, sys\n"
+        "import numpy as np\n"
+        "from gpu_retrieval import simd_types\n"
+        "simd_types.HAS_TILES &= sys.argv[1] == 'tiles'\n"
+        "from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex\n"
+        "rng, n = np.random.default_rng(5), 40_000\n"
+        "sha = hashlib.sha256()\n"
+        "for d in (20, 64):\n"
+        "    vectors = rng.standard_normal((n, d)).astype(np.float32)\n"
+        "    terms = {'t': Ragged.from_lists(rng.integers(0, 2, (n, 1)))}\n"
+        "    index = TermKnnIndex.build(np.arange(n), vectors, terms, {'x': rng.random(n)}, device='cpu')\n"
+        "    queries = rng.standard_normal((150, d)).astype(np.float32)\n"
+        "    where = AllOf(AnyOf('t', Ragged.from_lists([[i % 2] for i in range(150)])), Between('x', rng.random(150), None))\n"
+        "    for budget in (1 << 24, 1 << 30):\n"
+        "        hits = index.search(queries, 50, where, plan='shared', memory_budget=budget)\n"
+        "        for part in (hits.ids, hits.scores, hits.n_matches):\n"
+        "            sha.update(part.tobytes())\n"
+        "print(sha.hexdigest())\n"
+    )
+    answers = [
+        subprocess.run([sys.executable, "-c", code, tiles], capture_output=True, text=True, check=True).stdout
+        for tiles in ("tiles", "lanes")
+    ]
+    assert answers[0] == answers[1]
 
 
 def test_works_where_numba_is_not_installed():
