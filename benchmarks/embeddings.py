@@ -3,7 +3,8 @@
     make bench-embeddings SIZE=small [DATA=../shared/data]
 
 The next job of held-out chains is asked for from the jobs before it: those of a planted board and, with DATA,
-of a real one. Pairs a second are of ids alone over a million jobs. Position lift is of sample marketplaces.
+of a real one. Pairs a second are of ids alone over a million jobs. Position lift is of sample marketplaces. `small`
+is for a look, in minutes; `full` takes hours and is what the documentation shows.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import platform
 import statistics
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.chain_data import Board, jobboard, large_vocabulary, planted_board, write
 from benchmarks.chain_rivals import Gensim
-from benchmarks.chain_rows import HELPED, IDS, NO_FEATURES, OURS, RIVALS, WINDOW, Size, defaults, ids_alone, rows
+from benchmarks.chain_rows import HELPED, IDS, NO_FEATURES, OURS, RIVALS, WINDOW, Effort, defaults, ids_alone, rows
 from benchmarks.position_lift import LIFT_SIZES, lift
 from jobs.embeddings.corpus import JobCorpus
 from jobs.embeddings.training import SkipGram, train
@@ -35,45 +38,43 @@ SHOWN_DATA = "../shared/data"
 # A pass over so few chains is short: more of them, for all who learn in passes.
 JOB_BOARD_EPOCHS = 10
 
+
+@dataclass(frozen=True)
+class Size:
+    """`planted` and `large` are the jobs, chains and held-out chains of a board; the large one is for `full` alone."""
+
+    planted: tuple[int, int, int]
+    effort: Effort
+    speed_chains: int
+    speed_runs: int
+    large: tuple[int, int, int] | None = None
+
+
 SIZES = {
-    "smoke": Size(jobs=600, chains=500, held_out=200, seeds=1, ablation_seeds=1, speed_chains=500, speed_runs=1),
-    "small": Size(
-        jobs=10_000, chains=8_000, held_out=3_000, seeds=5, ablation_seeds=2, speed_chains=40_000, speed_runs=3
-    ),
+    "smoke": Size((600, 500, 200), Effort(1, 1), speed_chains=500, speed_runs=1),
+    "small": Size((10_000, 8_000, 3_000), Effort(2, 1), speed_chains=40_000, speed_runs=1),
     "full": Size(
-        jobs=100_000, chains=100_000, held_out=10_000, seeds=5, ablation_seeds=5, speed_chains=400_000, speed_runs=3
+        (10_000, 8_000, 3_000), Effort(5, 2), speed_chains=40_000, speed_runs=3, large=(100_000, 100_000, 5_000)
     ),
 }
+OF_LARGE = Effort(2, 1, in_all_ways=False)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
-    parser.add_argument(
-        "--only", choices=("speed", "planted", "jobboard", "lift"), help="one part; recalls do not mind other work"
-    )
-    parser.add_argument("--seeds", type=int, default=0, help="so many instead of the size's, one for ablations")
+    parser.add_argument("--only", choices=PARTS, help="one part; recalls do not mind other work")
     parser.add_argument("--shares", type=float, nargs="*", default=(), help="of hidden preference, for the lift")
-    arguments = parser.parse_args()
-    size, start = SIZES[arguments.size], time.perf_counter()
-    if arguments.seeds:
-        size = replace(size, seeds=arguments.seeds, ablation_seeds=1)
-    said = {"SIZE": arguments.size, "SEEDS": arguments.seeds, "ONLY": arguments.only}
-    said["SHARES"] = " ".join(f"{share:g}" for share in arguments.shares)
-    said["DATA"] = SHOWN_DATA if arguments.data else ""
+    given = parser.parse_args()
+    said = {"SIZE": given.size, "ONLY": given.only, "SHARES": " ".join(f"{share:g}" for share in given.shares)}
+    said["DATA"] = SHOWN_DATA if given.data else ""
     head("make bench-embeddings " + " ".join(f"{name}={value}" for name, value in said.items() if value))
-    figures: dict[str, object] = dict(speed(size)) if arguments.only in (None, "speed") else {}
-    if arguments.only in (None, "planted"):
-        figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size)
-    if arguments.only in (None, "jobboard"):
-        if arguments.data:
-            found = quality(jobboard(Path(arguments.data)), size, epochs=JOB_BOARD_EPOCHS)
-            figures |= {f"jobboard_{name}": value for name, value in found.items()}
-        else:
-            print("\nthe job board: not measured, no DATA was named")
-    if arguments.only in (None, "lift"):
-        figures |= lift(LIFT_SIZES[arguments.size], arguments.shares)
+    start, figures = time.perf_counter(), {}
+    for part in [given.only] if given.only else PARTS:
+        began = time.perf_counter()
+        figures |= PARTS[part](SIZES[given.size], given)
+        print(f"{part}: {time.perf_counter() - began:.0f} s", flush=True)
     print(f"\n{time.perf_counter() - start:.0f} s in all")
     print(json.dumps(figures))
 
@@ -89,7 +90,7 @@ def head(command: str) -> None:
     print(f"load before: {', '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
 
 
-def speed(size: Size) -> dict[str, float]:
+def speed(size: Size, given: argparse.Namespace) -> dict[str, float]:
     """Pairs a second of each trainer, ids alone, two threads, ten negatives a pair, window 5."""
     board = large_vocabulary(1_000_000, size.speed_chains, DATA_SEED)
     print(f"\npairs/s, {board.n_jobs:,} jobs, {len(board.chains):,} chains, data {board.hash}, two threads")
@@ -140,18 +141,53 @@ def rate(corpus: JobCorpus, folder: str, board: Board, options: SkipGram) -> flo
     return trained.pairs_per_s
 
 
-def quality(board: Board, size: Size, epochs: int | None = None) -> dict[str, float]:
+def planted(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    return quality(planted_board(*size.planted, DATA_SEED), size.effort)
+
+
+def real_board(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    if not given.data:
+        print("\nthe job board: not measured, no DATA was named")
+        return {}
+    return prefixed("jobboard", quality(jobboard(Path(given.data)), size.effort, epochs=JOB_BOARD_EPOCHS))
+
+
+def large(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    if size.large is None:
+        print("\nthe large board: not measured, it is of SIZE=full")
+        return {}
+    return prefixed("large", quality(planted_board(*size.large, DATA_SEED), OF_LARGE))
+
+
+def prefixed(word: str, figures: dict[str, float]) -> dict[str, float]:
+    return {f"{word}_{name}": value for name, value in figures.items()}
+
+
+def lists(size: Size, given: argparse.Namespace) -> dict[str, object]:
+    return lift(LIFT_SIZES[given.size], given.shares)
+
+
+PARTS: dict[str, Callable[[Size, argparse.Namespace], dict[str, Any]]] = {
+    "speed": speed,
+    "planted": planted,
+    "jobboard": real_board,
+    "lift": lists,
+    "large": large,
+}
+
+
+def quality(board: Board, effort: Effort, epochs: int | None = None) -> dict[str, float]:
     """The table of recalls of one board, and its figures."""
     epochs = epochs or defaults().epochs
     cold = board.n_actions[board.targets] == 0
     n_points = sum(len(jobs) for jobs, _ in board.chains)
     shape = f"{board.n_jobs:,} jobs, {len(board.chains):,} chains of {n_points:,} actions"
     print(f"\n{board.name}: {shape}, data {board.hash}")
-    few = f"{size.seeds} seeds ({size.ablation_seeds} of ablations), {epochs} epochs"
+    few = f"{effort.seeds} seeds ({effort.ablation_seeds} of ablations), {epochs} epochs"
     print(f"  next job of {len(cold):,} held-out chains, {cold.sum():,} of them cold; {few}")
     print(f"  {'':46s} {'warm @10':>20s} {'warm @100':>20s} {'all @100':>20s} {'cold @100':>20s} {'s':>6s}")
     recalls: dict[str, dict[str, float]] = {}
-    for name, seconds, found in rows(board, size, epochs):
+    for name, seconds, found in rows(board, effort, epochs):
         columns = {f"{part} @{cut}": found[cut][chosen] for part, cut, chosen in parts(cold)}
         recalls[name] = {column: float(values.mean()) for column, values in columns.items()}
         cells = [f"{values.mean():.3f} [{bounds(values)}]" for values in columns.values()]
