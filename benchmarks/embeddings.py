@@ -50,12 +50,13 @@ OVER_GENSIM = {
 
 @dataclass(frozen=True)
 class Size:
-    """`planted` and `large` are the jobs, chains and held-out chains of a board; the large one is for `full` alone."""
+    """`planted` and `large` are the jobs, chains and held-out chains of a board; `other_boards` are seeds of it."""
 
     planted: tuple[int, int, int]
     effort: Effort
     speed_chains: int
     speed_runs: int
+    other_boards: tuple[int, ...] = ()
     large: tuple[int, int, int] | None = None
 
 
@@ -63,10 +64,15 @@ SIZES = {
     "smoke": Size((600, 500, 200), Effort(1, 1), speed_chains=500, speed_runs=1),
     "small": Size((10_000, 8_000, 3_000), Effort(2, 1), speed_chains=40_000, speed_runs=1),
     "full": Size(
-        (10_000, 8_000, 3_000), Effort(5, 2), speed_chains=40_000, speed_runs=3, large=(100_000, 100_000, 5_000)
+        (10_000, 8_000, 3_000),
+        Effort(5, 2),
+        speed_chains=40_000,
+        speed_runs=3,
+        other_boards=(1, 2, 3, 4),
+        large=(100_000, 100_000, 5_000),
     ),
 }
-OF_LARGE = Effort(2, 1, in_all_ways=False)
+OF_OTHERS, OF_LARGE = Effort(1, 1, in_all_ways=False), Effort(2, 1, in_all_ways=False)
 
 
 def main() -> None:
@@ -162,6 +168,18 @@ def real_board(size: Size, given: argparse.Namespace) -> dict[str, float]:
     return prefixed("jobboard", quality(jobboard(Path(given.data)), size.effort, epochs=JOB_BOARD_EPOCHS))
 
 
+def boards(size: Size, given: argparse.Namespace) -> dict[str, list[float]]:
+    """The planted board made anew from other seeds: each figure is a list, by board."""
+    if not size.other_boards:
+        print("\nother planted boards: not measured, they are of SIZE=full")
+        return {}
+    found = []
+    for seed in size.other_boards:
+        print(f"\nboard seed {seed}:", end="")
+        found.append(quality(planted_board(*size.planted, seed), OF_OTHERS))
+    return prefixed("boards", {name: [each[name] for each in found] for name in found[0]})
+
+
 def large(size: Size, given: argparse.Namespace) -> dict[str, float]:
     if size.large is None:
         print("\nthe large board: not measured, it is of SIZE=full")
@@ -169,7 +187,7 @@ def large(size: Size, given: argparse.Namespace) -> dict[str, float]:
     return prefixed("large", quality(planted_board(*size.large, DATA_SEED), OF_LARGE))
 
 
-def prefixed(word: str, figures: dict[str, float]) -> dict[str, float]:
+def prefixed(word: str, figures: dict[str, Any]) -> dict[str, Any]:
     return {f"{word}_{name}": value for name, value in figures.items()}
 
 
@@ -182,6 +200,7 @@ PARTS: dict[str, Callable[[Size, argparse.Namespace], dict[str, Any]]] = {
     "planted": planted,
     "jobboard": real_board,
     "lift": lists,
+    "boards": boards,
     "large": large,
 }
 
