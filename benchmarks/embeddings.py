@@ -61,7 +61,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size((600, 500, 200), Effort(1, 1), speed_chains=500, speed_runs=1),
+    "smoke": Size((600, 500, 200), Effort(1, 1), 500, 1, other_boards=(1,), large=(800, 500, 200)),
     "small": Size((10_000, 8_000, 3_000), Effort(2, 1), speed_chains=40_000, speed_runs=1),
     "full": Size(
         (10_000, 8_000, 3_000),
