@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -196,3 +196,9 @@ def large_vocabulary(n_jobs: int, n_chains: int, seed: int) -> Board:
     jobs = rng.permutation(n_jobs)[(rng.random(offsets[-1]) ** 3 * n_jobs).astype(np.int64)].tolist()
     chains = [(jobs[a:b], [VIEW] * (b - a)) for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
     return Board("a million jobs", n_jobs, [], np.full(n_jobs, -1), chains, [], least_actions=1)
+
+
+def described(board: Board, n_features: int, seed: int) -> Board:
+    """The board with so many features a job, each of 10,000, some far more frequent than others; they say nothing."""
+    drawn = (np.random.default_rng(seed).random((board.n_jobs, n_features)) ** 3 * 10_000).astype(np.int64)
+    return replace(board, features=(drawn + 10_000 * np.arange(n_features)).tolist())

@@ -47,19 +47,21 @@ def main() -> None:
         spark = started()
         chained(spark, Path(scratch), WARM_UP)
         for n in SIZES[given.size]:
-            peak.mb = 0.0
-            rows.append(chained(spark, Path(scratch), n) | {"peak_mb": round(peak.mb)})
+            peak.forget()
+            rows.append(chained(spark, Path(scratch), n))
+            rows[-1] |= {"peak_mb": round(peak.mb), "anonymous_mb": round(peak.anonymous_mb)}
             shown = rows[-1]
             print(
                 f"{n:12,d} events {shown['seconds']:8.1f} s {shown['core_seconds']:8.1f} s on a core "
                 f"{n / shown['core_seconds']:10,.0f} events a core-second "
-                f"{shown['chains']:12,d} chains {shown['peak_mb']:8,d} MB",
+                f"{shown['chains']:12,d} chains {shown['peak_mb']:8,d} MB, {shown['anonymous_mb']:8,d} anonymous",
                 flush=True,
             )
         spark.stop()
     seconds = [row["core_seconds"] for row in rows]
     slope = np.polyfit(np.log([row["events"] for row in rows]), np.log(seconds), 1)[0]
-    figures = {"cost_exponent": round(float(slope), 3), "peak_mb": max(row["peak_mb"] for row in rows)}
+    figures = {"cost_exponent": round(float(slope), 3)}
+    figures |= {name: max(row[name] for row in rows) for name in ("peak_mb", "anonymous_mb")}
     figures |= {"events_per_core_second": round(rows[-1]["events"] / seconds[-1])}
     print(json.dumps(figures))
 

@@ -3,7 +3,8 @@
     make bench-embeddings SIZE=small [DATA=../shared/data]
 
 The next job of held-out chains is asked for from the jobs before it: those of a planted board and, with DATA,
-of a real one. Pairs a second are of ids alone over a million jobs. Position lift is of sample marketplaces.
+of a real one. Pairs a second are of ids alone over a million jobs. Position lift is of sample marketplaces. `small`
+is for a look, in minutes; `full` takes hours and is what the documentation shows.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import platform
 import statistics
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.chain_data import Board, jobboard, large_vocabulary, planted_board, write
+from benchmarks.chain_data import Board, described, jobboard, large_vocabulary, planted_board, write
 from benchmarks.chain_rivals import Gensim
-from benchmarks.chain_rows import HELPED, IDS, NO_FEATURES, OURS, RIVALS, WINDOW, Size, defaults, ids_alone, rows
+from benchmarks.chain_rows import HELPED, IDS, NO_FEATURES, OURS, RIVALS, WINDOW, Effort, defaults, ids_alone, rows
 from benchmarks.position_lift import LIFT_SIZES, lift
 from jobs.embeddings.corpus import JobCorpus
 from jobs.embeddings.training import SkipGram, train
@@ -34,46 +37,59 @@ RESAMPLES, DATA_SEED = 1000, 20260105
 SHOWN_DATA = "../shared/data"
 # A pass over so few chains is short: more of them, for all who learn in passes.
 JOB_BOARD_EPOCHS = 10
+# Of a job, where speed with features is measured.
+FEATURES = 10
+COMPILED, UNSHARED = "compiled step", "compiled step, negatives of each pair"
+DESCRIBED = f"compiled step, {FEATURES} features a job"
+OVER_GENSIM = {
+    COMPILED: "pairs_per_s_over_gensim_{}",
+    UNSHARED: "unshared_pairs_per_s_over_gensim_{}",
+    DESCRIBED: "pairs_per_s_with_features_over_gensim_{}",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """`planted` and `large` are the jobs, chains and held-out chains of a board; `other_boards` are seeds of it."""
+
+    planted: tuple[int, int, int]
+    effort: Effort
+    speed_chains: int
+    speed_runs: int
+    other_boards: tuple[int, ...] = ()
+    large: tuple[int, int, int] | None = None
+
 
 SIZES = {
-    "smoke": Size(jobs=600, chains=500, held_out=200, seeds=1, ablation_seeds=1, speed_chains=500, speed_runs=1),
-    "small": Size(
-        jobs=10_000, chains=8_000, held_out=3_000, seeds=5, ablation_seeds=2, speed_chains=40_000, speed_runs=3
-    ),
+    "smoke": Size((600, 500, 200), Effort(1, 1), 500, 1, other_boards=(1,), large=(800, 500, 200)),
+    "small": Size((10_000, 8_000, 3_000), Effort(2, 1), speed_chains=40_000, speed_runs=1),
     "full": Size(
-        jobs=100_000, chains=100_000, held_out=10_000, seeds=5, ablation_seeds=5, speed_chains=400_000, speed_runs=3
+        (10_000, 8_000, 3_000),
+        Effort(5, 2),
+        speed_chains=40_000,
+        speed_runs=3,
+        other_boards=(1, 2, 3, 4),
+        large=(100_000, 100_000, 5_000),
     ),
 }
+OF_OTHERS, OF_LARGE = Effort(1, 1, in_all_ways=False), Effort(2, 1, in_all_ways=False)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
-    parser.add_argument(
-        "--only", choices=("speed", "planted", "jobboard", "lift"), help="one part; recalls do not mind other work"
-    )
-    parser.add_argument("--seeds", type=int, default=0, help="so many instead of the size's, one for ablations")
+    parser.add_argument("--only", choices=PARTS, help="one part; recalls do not mind other work")
     parser.add_argument("--shares", type=float, nargs="*", default=(), help="of hidden preference, for the lift")
-    arguments = parser.parse_args()
-    size, start = SIZES[arguments.size], time.perf_counter()
-    if arguments.seeds:
-        size = replace(size, seeds=arguments.seeds, ablation_seeds=1)
-    said = {"SIZE": arguments.size, "SEEDS": arguments.seeds, "ONLY": arguments.only}
-    said["SHARES"] = " ".join(f"{share:g}" for share in arguments.shares)
-    said["DATA"] = SHOWN_DATA if arguments.data else ""
+    given = parser.parse_args()
+    said = {"SIZE": given.size, "ONLY": given.only, "SHARES": " ".join(f"{share:g}" for share in given.shares)}
+    said["DATA"] = SHOWN_DATA if given.data else ""
     head("make bench-embeddings " + " ".join(f"{name}={value}" for name, value in said.items() if value))
-    figures: dict[str, object] = dict(speed(size)) if arguments.only in (None, "speed") else {}
-    if arguments.only in (None, "planted"):
-        figures |= quality(planted_board(size.jobs, size.chains, size.held_out, DATA_SEED), size)
-    if arguments.only in (None, "jobboard"):
-        if arguments.data:
-            found = quality(jobboard(Path(arguments.data)), size, epochs=JOB_BOARD_EPOCHS)
-            figures |= {f"jobboard_{name}": value for name, value in found.items()}
-        else:
-            print("\nthe job board: not measured, no DATA was named")
-    if arguments.only in (None, "lift"):
-        figures |= lift(LIFT_SIZES[arguments.size], arguments.shares)
+    start, figures = time.perf_counter(), {}
+    for part in [given.only] if given.only else PARTS:
+        began = time.perf_counter()
+        figures |= PARTS[part](SIZES[given.size], given)
+        print(f"{part}: {time.perf_counter() - began:.0f} s", flush=True)
     print(f"\n{time.perf_counter() - start:.0f} s in all")
     print(json.dumps(figures))
 
@@ -89,36 +105,37 @@ def head(command: str) -> None:
     print(f"load before: {', '.join(f'{load:.2f}' for load in os.getloadavg())}", flush=True)
 
 
-def speed(size: Size) -> dict[str, float]:
-    """Pairs a second of each trainer, ids alone, two threads, ten negatives a pair, window 5."""
+def speed(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    """Pairs a second of each trainer, two threads, ten negatives a pair, window 5; ids alone where nothing is said."""
     board = large_vocabulary(1_000_000, size.speed_chains, DATA_SEED)
     print(f"\npairs/s, {board.n_jobs:,} jobs, {len(board.chains):,} chains, data {board.hash}, two threads")
     ratios = {}
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = write(board, Path(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, of_features = Path(scratch) / "ids", Path(scratch) / "features"
+        corpus, with_features = write(board, folder), write(described(board, FEATURES, DATA_SEED), of_features)
         for dim in (64, 128):
             options = ids_alone(dim, epochs=1, seed=7)
             warm_up(options)
-            gensim = Gensim(board, Path(folder) / "chains.txt", dim=dim, negatives=10, window=WINDOW, seed=7)
+            gensim = Gensim(board, folder / "chains.txt", dim=dim, negatives=10, window=WINDOW, seed=7)
             rates: dict[str, list[float]] = {}
             for run in range(size.speed_runs):
                 for name, changed in trainers(options, run).items():
                     rates.setdefault(name, []).append(rate(corpus, folder, board, changed))
+                rates.setdefault(DESCRIBED, []).append(rate(with_features, of_features, board, options))
                 rates.setdefault("gensim", []).append(gensim.pairs / gensim.train(1))
             for name, values in rates.items():
                 each = ", ".join(f"{value:,.0f}" for value in values)
                 print(f"  dim {dim:3d}  {name:46s} {statistics.median(values):12,.0f}   ({each})", flush=True)
-            ratio = statistics.median(rates["compiled step"]) / statistics.median(rates["gensim"])
-            ratios["pairs_per_s_over_gensim" + ("" if dim == 64 else f"_{dim}")] = round(ratio, 3)
-            one = statistics.median(rates["compiled step, negatives of each pair"])
-            ratios[f"unshared_pairs_per_s_over_gensim_{dim}"] = round(one / statistics.median(rates["gensim"]), 3)
+            over = {name: statistics.median(rates[name]) / statistics.median(rates["gensim"]) for name in OVER_GENSIM}
+            ratios |= {OVER_GENSIM[name].format(dim): round(ratio, 3) for name, ratio in over.items()}
+    ratios["pairs_per_s_over_gensim"] = ratios.pop("pairs_per_s_over_gensim_64")
     return ratios
 
 
 def trainers(options: SkipGram, run: int) -> dict[str, SkipGram]:
     several = {
-        "compiled step": options,
-        "compiled step, negatives of each pair": replace(options, pairs_a_draw=1),
+        COMPILED: options,
+        UNSHARED: replace(options, pairs_a_draw=1),
         "compiled step, one thread": replace(options, threads=1),
     }
     # The slowest is only run once.
@@ -134,24 +151,72 @@ def warm_up(options: SkipGram) -> None:
             train(corpus, folder, len(board.chains), replace(options, threads=threads), lambda line: None)
 
 
-def rate(corpus: JobCorpus, folder: str, board: Board, options: SkipGram) -> float:
-    trained = train(corpus, folder, len(board.chains), options, lambda line: None)
+def rate(corpus: JobCorpus, folder: Path, board: Board, options: SkipGram) -> float:
+    trained = train(corpus, str(folder), len(board.chains), options, lambda line: None)
     assert trained is not None
     return trained.pairs_per_s
 
 
-def quality(board: Board, size: Size, epochs: int | None = None) -> dict[str, float]:
+def planted(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    return quality(planted_board(*size.planted, DATA_SEED), size.effort)
+
+
+def real_board(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    if not given.data:
+        print("\nthe job board: not measured, no DATA was named")
+        return {}
+    return prefixed("jobboard", quality(jobboard(Path(given.data)), size.effort, epochs=JOB_BOARD_EPOCHS))
+
+
+def boards(size: Size, given: argparse.Namespace) -> dict[str, list[float]]:
+    """The planted board made anew from other seeds: each figure is a list, by board."""
+    if not size.other_boards:
+        print("\nother planted boards: not measured, they are of SIZE=full")
+        return {}
+    found = []
+    for seed in size.other_boards:
+        print(f"\nboard seed {seed}:", end="")
+        found.append(quality(planted_board(*size.planted, seed), OF_OTHERS))
+    return prefixed("boards", {name: [each[name] for each in found] for name in found[0]})
+
+
+def large(size: Size, given: argparse.Namespace) -> dict[str, float]:
+    if size.large is None:
+        print("\nthe large board: not measured, it is of SIZE=full")
+        return {}
+    return prefixed("large", quality(planted_board(*size.large, DATA_SEED), OF_LARGE))
+
+
+def prefixed(word: str, figures: dict[str, Any]) -> dict[str, Any]:
+    return {f"{word}_{name}": value for name, value in figures.items()}
+
+
+def lists(size: Size, given: argparse.Namespace) -> dict[str, object]:
+    return lift(LIFT_SIZES[given.size], given.shares)
+
+
+PARTS: dict[str, Callable[[Size, argparse.Namespace], dict[str, Any]]] = {
+    "speed": speed,
+    "planted": planted,
+    "jobboard": real_board,
+    "lift": lists,
+    "boards": boards,
+    "large": large,
+}
+
+
+def quality(board: Board, effort: Effort, epochs: int | None = None) -> dict[str, float]:
     """The table of recalls of one board, and its figures."""
     epochs = epochs or defaults().epochs
     cold = board.n_actions[board.targets] == 0
     n_points = sum(len(jobs) for jobs, _ in board.chains)
     shape = f"{board.n_jobs:,} jobs, {len(board.chains):,} chains of {n_points:,} actions"
     print(f"\n{board.name}: {shape}, data {board.hash}")
-    few = f"{size.seeds} seeds ({size.ablation_seeds} of ablations), {epochs} epochs"
+    few = f"{effort.seeds} seeds ({effort.ablation_seeds} of ablations), {epochs} epochs"
     print(f"  next job of {len(cold):,} held-out chains, {cold.sum():,} of them cold; {few}")
     print(f"  {'':46s} {'warm @10':>20s} {'warm @100':>20s} {'all @100':>20s} {'cold @100':>20s} {'s':>6s}")
     recalls: dict[str, dict[str, float]] = {}
-    for name, seconds, found in rows(board, size, epochs):
+    for name, seconds, found in rows(board, effort, epochs):
         columns = {f"{part} @{cut}": found[cut][chosen] for part, cut, chosen in parts(cold)}
         recalls[name] = {column: float(values.mean()) for column, values in columns.items()}
         cells = [f"{values.mean():.3f} [{bounds(values)}]" for values in columns.values()]

@@ -4,7 +4,7 @@
 
 The measure is that of `jobs.evaluation.position_lift`: the list that was shown is re-ranked by cosine to the seeker's
 chain, and lift is how far that moves the mean position of the job applied for against re-ranking by features alone.
-The markets differ in `--hidden-share` and in what follows from it; those of `full` have twice the actions a job.
+The markets differ in `--hidden-share` and in what follows from it, and in the actions that there are a job.
 Beside it, recall@100 of the same jobs, by cosine to the click chain, among all that were open then.
 """
 
@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.chain_rivals import Gensim
-from benchmarks.chain_rows import OURS, PASSES, WINDOW, board_vectors, defaults, trained_model
+from benchmarks.chain_rows import OURS, PASSES, SECOND_COMPILER, WINDOW, board_vectors, defaults, trained_model
 from benchmarks.lift_data import CHAINS, Case, LiftMarket, lift_markets
 from jobs.embeddings.steps import SkipGram
 from jobs.evaluation.position_lift import tied_position
@@ -43,13 +44,16 @@ class LiftSize:
     seekers: int
     jobs: int
     days: int
-    shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
+    shares: tuple[float, ...]
 
 
 LIFT_SIZES = {
-    "smoke": LiftSize(seekers=400, jobs=200, days=28, shares=(0.0, 0.5)),
-    "small": LiftSize(seekers=8_000, jobs=1_600, days=56),
-    "full": LiftSize(seekers=16_000, jobs=1_600, days=56),
+    "smoke": (LiftSize(seekers=400, jobs=200, days=28, shares=(0.0, 0.5)),),
+    "small": (LiftSize(seekers=3_000, jobs=600, days=56, shares=(0.75,)),),
+    "full": (
+        LiftSize(seekers=16_000, jobs=1_600, days=56, shares=(0.75,)),
+        LiftSize(seekers=8_000, jobs=1_600, days=56, shares=(0.0, 0.25, 0.5, 0.75)),
+    ),
 }
 
 
@@ -63,27 +67,29 @@ def remembering(options: SkipGram) -> SkipGram:
     return replace(ordering(options), windows=dict.fromkeys(options.windows, WINDOW), epochs=2)
 
 
-def lift(size: LiftSize, shares: Sequence[float] = ()) -> dict[str, object]:
-    """Print a table a share, the size's unless named; the lifts of `NAMES`, by share and chain.
+def lift(sizes: Sequence[LiftSize], shares: Sequence[float] = ()) -> dict[str, object]:
+    """Print a table a market and a share, the market's unless named; the lifts of `NAMES`, by seekers, share and chain.
 
-    `position_lift_percent` and that of the click chain are of histories, at the greatest share.
+    `position_lift_percent` and that of the click chain are of histories, of the first market, at its greatest share.
     """
-    config = MarketConfig(n_seekers=size.seekers, n_jobs=size.jobs, days=size.days, seed=MARKET_SEED, dirt=0.0)
-    shape = f"{size.seekers:,} seekers, {size.jobs:,} jobs, {size.days} days, the last week held out"
-    print(f"\nposition lift: markets of {shape}; market seed {MARKET_SEED}, training seed {TRAINING_SEED}", flush=True)
-    found: dict[float, dict[str, dict[str, float]]] = {}
-    for market in simulated(config, shares or size.shares):
-        lifts = table(market)
-        found[market.config.hidden_share] = {
-            name: {chain: lifts[chain][order] for chain in CHAINS} for name, order in NAMES.items()
-        }
-    share = max(found)
-    click, apply = (found[share]["of histories"][chain] for chain in CHAINS)
+    found: dict[str, dict[str, Any]] = {}
+    for size in sizes:
+        config = MarketConfig(n_seekers=size.seekers, n_jobs=size.jobs, days=size.days, seed=MARKET_SEED, dirt=0.0)
+        shape = f"{size.seekers:,} seekers, {size.jobs:,} jobs, {size.days} days, the last week held out"
+        seeds = f"market seed {MARKET_SEED}, training seed {TRAINING_SEED}"
+        print(f"\nposition lift: markets of {shape}; {seeds}", flush=True)
+        for market in simulated(config, shares or size.shares):
+            lifts = table(market)
+            of = {name: {chain: lifts[chain][order] for chain in CHAINS} for name, order in NAMES.items()}
+            found.setdefault(f"{size.seekers}", {})[f"{market.config.hidden_share:g}"] = of
+    first = found[f"{sizes[0].seekers}"]
+    share = max(first, key=float)
+    click, apply = (first[share]["of histories"][chain] for chain in CHAINS)
     return {
         "position_lift_percent": apply,
         "position_lift_percent_click": click,
-        "hidden_share": share,
-        "position_lifts": {f"{share:g}": lifts for share, lifts in found.items()},
+        "hidden_share": float(share),
+        "position_lifts": found,
     }
 
 
@@ -91,7 +97,8 @@ def simulated(config: MarketConfig, shares: Sequence[float]) -> list[LiftMarket]
     """All markets; then Spark is stopped, so that nothing runs beside the training."""
     from jobs.stage import start_spark
 
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--master local[2] --driver-memory 2g pyspark-shell")
+    arguments = f"--master local[2] --driver-memory 2g --driver-java-options {SECOND_COMPILER} pyspark-shell"
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", arguments)
     started, spark = time.perf_counter(), start_spark("position_lift")
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory(prefix="position-lift-") as folder:
