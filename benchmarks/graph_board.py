@@ -19,10 +19,10 @@ Side = frozenset[str]
 
 
 class Past(NamedTuple):
-    """The codes of the position left, and of those held before it that it does not have."""
+    """The codes of the position left, and of each other that was held before it, in order of their codes."""
 
     left: Side
-    before: Side
+    before: tuple[Side, ...]
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def read_moves(path: Path, onet: Onet) -> list[Move]:
                 positions[row["Applicant.ID"]].add((row["Start.Date"], row["Position.Name"], row["State.Code"]))
     moves = []
     for held in positions.values():
-        ordered, before = sorted(held), Side()
+        ordered, before = sorted(held), set[Side]()
         for (since, title, _), (later, next_title, state) in pairwise(ordered):
             left, taken = onet.of(title), onet.of(next_title)
             if later > since and left and taken:
-                moves.append(Move(later, state, Past(left, before - left), taken))
-            before |= left
+                moves.append(Move(later, state, Past(left, tuple(sorted(before - {left}, key=sorted))), taken))
+            before |= {left} - {Side()}
     return sorted(moves, key=lambda move: (move.when, move.state, sorted(move.left), sorted(move.taken)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.graph_board import Move, Onet, Past, Side, read_moves, read_onet
-from benchmarks.graph_next import Model, chosen_models
+from benchmarks.graph_next import Model, chosen_models, first_codes, plain_rules
 from jobs.graph.held_out import last_of_each
 from jobs.graph.l1_path import Matches
 from jobs.graph.lists import Floats, Lists
@@ -27,6 +27,13 @@ MIN_SUPPORT = 3
 MIN_MARKET = 10
 GROUP = 4
 RESAMPLES = 2000
+BESIDE = (
+    "popularity",
+    "the same occupation",
+    "the same, then earlier ones",
+    "the same, then earlier, a title's codes once",
+    "O*NET's related, by popularity",
+)
 # Random re-pairings a move: moves are few, and one of each leaves much to chance.
 REPAIRED = 5
 # Above every log popularity and every log odds.
@@ -73,7 +80,7 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
     moves = read_moves(data / "jobboard" / "experience.csv", onet)
     n = int(TRAINED_SHARE * len(moves))
     trained, asked = moves[:n], moves[n:]
-    shown = repr([(m.when, sorted(m.left), sorted(m.past.before), sorted(m.taken)) for m in moves])
+    shown = repr([(m.when, [sorted(side) for side in (m.left, *m.past.before, m.taken)]) for m in moves])
     digest = hashlib.sha256(shown.encode()).hexdigest()[:12]
     stays = np.mean([bool(move.left & move.taken) for move in asked])
     print(f"\njob board: {len(moves):,} moves with a code on both sides, data {digest}")
@@ -90,7 +97,7 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
         "popularity": lambda past: {},
         "the same occupation": lambda past: dict.fromkeys(past.left, FIRST),
         "the same, then earlier ones": lambda past: (
-            dict.fromkeys(past.before, FIRST) | dict.fromkeys(past.left, 2 * FIRST)
+            dict.fromkeys(Side().union(*past.before), FIRST) | dict.fromkeys(past.left, 2 * FIRST)
         ),
         "O*NET's related, nearest first": lambda past: related(onet, past.left),
         "O*NET's related, by popularity": lambda past: dict.fromkeys(related(onet, past.left), FIRST),
@@ -104,18 +111,18 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
     }
     print(f"  {len(candidates):,} candidate links, {len(point.links):,} kept at strength {point.strength:g}")
     models = chosen_models(onet, trained, seed)
-    rankings |= {name: beside(model, popularity) for name, model in models.items()}
+    rankings |= {name: listed(model) for name, model in (plain_rules(onet, trained) | models).items()}
     figures: dict[str, float | list[float]] = {}
     hits: dict[str, Floats] = {}
-    print(f"  {'':38s}" + "".join(f" recall@{k:<4d}" for k in CUTS))
+    print(f"  {'':46s}" + "".join(f" recall@{k:<4d}" for k in CUTS))
     for name, ranked in rankings.items():
         hits[name] = np.array([hit(asked, ranked, popularity, k) for k in CUTS])
         recalls = hits[name].mean(axis=1)
-        print(f"  {name:38s}" + "".join(f" {value:11.4f}" for value in recalls))
+        print(f"  {name:46s}" + "".join(f" {value:11.4f}" for value in recalls))
         figures |= {f"{name} @{k}": round(float(value), 4) for k, value in zip(CUTS, recalls, strict=True)}
-    for name in models:
-        for other in ("the same occupation", "the same, then earlier ones", "popularity"):
-            figures |= compared(name, other, hits[name] - hits[other], seed)
+    *_, pooled = models
+    for other in BESIDE:
+        figures |= compared(pooled, other, hits[pooled] - hits[other], seed)
     likeliest = sorted(popularity, key=lambda code: -popularity[code])
     groups = {code[:GROUP]: f"{code[:GROUP]} (as {onet.names[code]})" for code in reversed(likeliest)}
     strongest(candidates, qualities, matches, onet.names | groups)
@@ -162,12 +169,13 @@ def with_own(ranked: Ranked) -> Ranked:
     return lambda past: ranked(past) | dict.fromkeys(past.left, FIRST)
 
 
-def beside(model: Model, popularity: dict[str, float]) -> Ranked:
-    """What is to be added to popularity for the model's order."""
-    names = sorted(popularity)
-    return lambda past: {
-        code: score - popularity[code] for code, score in zip(names, model(past).tolist(), strict=True)
-    }
+def listed(model: Model) -> Ranked:
+    """The first codes that the model gives, before all others."""
+
+    def ranked(past: Past) -> dict[str, float]:
+        return {code: FIRST * (max(CUTS) - n) for n, code in enumerate(first_codes(model(past), max(CUTS)))}
+
+    return ranked
 
 
 def hit(moves: Iterable[Move], ranked: Ranked, popularity: dict[str, float], k: int) -> list[float]:

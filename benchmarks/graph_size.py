@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--support", type=int, default=0, help="with --memory: hires that a link needs; cost alone")
     given = parser.parse_args()
     if given.memory:
-        in_memory(given.hires, is_brief=given.brief, support=given.support)
+        in_memory(given.hires, is_brief=given.brief, support=given.support, has_audiences=given.audiences)
         return
     spark = start_spark("benchmark of the segment graph")
     spark.sparkContext.setLogLevel("ERROR")
@@ -85,9 +85,10 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def in_memory(n_hires: int, *, is_brief: bool, support: int) -> None:
+def in_memory(n_hires: int, *, is_brief: bool, support: int, has_audiences: bool) -> None:
     """The counting, the path and the choice alone, in this process."""
     command = f"python -m benchmarks.graph_size --memory --hires {n_hires}" + " --brief" * is_brief
+    command += " --audiences" * has_audiences
     command += f" --support {support}" if support else ""
     limits = replace(LIMITS, min_support=support or LIMITS.min_support)
     head(command, f"{limits}\n{NO_HIRES}\n{PENALTY}", SEED)
@@ -110,6 +111,8 @@ def in_memory(n_hires: int, *, is_brief: bool, support: int) -> None:
         print(json.dumps(figures))
         return
     figures |= scored(market, later, trained)
+    if has_audiences:
+        figures |= audience_recall(market, later, trained, SEED)
     print(json.dumps(figures if is_brief else figures | rules(market, trained)))
 
 

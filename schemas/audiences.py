@@ -16,7 +16,8 @@ AUDIENCES = Table(
         required(
             "seekers",
             "array<struct<seeker_id:bigint,external_seeker_id:string,score:double,evidence_id:bigint>>",
-            "Best first: by band of link quality, then by how active they are. evidence_id is the link's node id.",
+            "Best first: by band of link quality, then those of the job's region, then by how active they are. "
+            "evidence_id is the link's node id.",
         ),
     ),
     checks=checks(returned_in_range="returned <= asked"),

@@ -1,9 +1,11 @@
 """Whom each promoted job should reach: the index the other way round, seekers indexed and jobs asking.
 
 A seeker is in a job's audience if they share a link of the segment graph (arXiv 2402.13435, §3.1). The better the band
-of their best shared link, the earlier; within a band the more active seekers come first, ties by id. Who has met the
-job already, by what takes a job from a seeker's candidates, is not in it. A partition of seekers is indexed at a time,
-so that memory is bounded by how many partitions the queries have; the partial audiences are then merged.
+of their best shared link, the earlier; within a band those of the job's region, by profile or by the jobs that they
+acted on, come first: links say little of regions, as they are learnt against pairs of the same local market. Of these
+the more active come first, ties by id. Who has met the job already, by what takes a job from a seeker's candidates, is
+not in it. A partition of seekers is indexed at a time, so that memory is bounded by how many partitions the queries
+have; the partial audiences are then merged.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import pyarrow as pa
 from gpu_retrieval import AllOf, AnyOf, NoneOf, Ragged, TermKnnIndex
 from jobs.channels.batches import lists_of
 from jobs.channels.blend import first_shared
-from jobs.channels.inventory import NODE_FIELD, PROMOTED_FIELD, Inventory, open_inventory
+from jobs.channels.inventory import NODE_FIELD, PROMOTED_FIELD, Inventory, open_inventory, terms_by_field
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+REGION = "region"
 MEMBER = pa.struct([("falling", pa.float64()), ("seeker_id", pa.int64()), ("node_id", pa.int32())])
 PARTIAL = pa.schema(
     [
@@ -49,19 +52,21 @@ class AudiencePlan:
 
 @dataclass(frozen=True)
 class Promoted:
-    """The promoted open jobs, and their nodes by falling quality."""
+    """The promoted open jobs, their nodes by falling quality, and their regions."""
 
     ids: np.ndarray
     nodes: Ragged
+    regions: Ragged
     external_ids: list[str | None]
 
 
 @dataclass(frozen=True)
 class Seekers:
-    """Each seeker's nodes, its prior from 0 to 1, and the jobs it has met; `band` is every node's, 0 the best."""
+    """Each seeker's nodes, regions, prior from 0 to 1, and jobs met; `band` is every node's, 0 the best."""
 
     ids: np.ndarray
     nodes: Ragged
+    regions: Ragged
     prior: np.ndarray
     met: Ragged
     band: np.ndarray
@@ -114,13 +119,14 @@ def audiences(queries: DataFrame, names: DataFrame, plan: AudiencePlan) -> DataF
 
 def partial_audiences(batches: Iterable[pa.RecordBatch], plan: AudiencePlan) -> Iterator[pa.RecordBatch]:
     """`PARTIAL` rows, one a promoted job, of the seekers in these batches; they have columns of a query."""
-    columns = ("seeker_id", "bands", "clicked", "applied", "excluded")
+    columns = tuple(EMPTY.schema.names)
     rows = pa.Table.from_batches([batch.select(columns) for batch in batches] or [EMPTY]).combine_chunks()
     if not rows.num_rows:
         return
     promoted = promoted_jobs(open_inventory(plan.inventory, "cpu"))
     seekers = read_seekers(rows)
-    at_once = max(1, plan.memory_budget // (24 * plan.cap * max(seekers.n_bands, 1)))
+    # of each band, hits of the region and of elsewhere
+    at_once = max(1, plan.memory_budget // (48 * plan.cap * max(seekers.n_bands, 1)))
     index = seeker_index(seekers)
     by_job = _met_by(promoted.ids, seekers)
     for first in range(0, len(promoted.ids), at_once):
@@ -137,6 +143,7 @@ EMPTY = pa.RecordBatch.from_pylist(
             ("clicked", pa.list_(pa.int64())),
             ("applied", pa.list_(pa.int64())),
             ("excluded", pa.list_(pa.int64())),
+            ("terms", pa.map_(pa.string(), pa.list_(pa.int32()))),
         ]
     ),
 )
@@ -152,13 +159,17 @@ def promoted_jobs(inventory: Inventory) -> Promoted:
             hits = shard.index.search(query, k=len(shard.ids), where=where, fingerprint=inventory.fingerprint)
             found.append(hits.ids[0][hits.ids[0] >= 0])
     ids = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
-    offsets, values = inventory.terms_of(NODE_FIELD, ids)
-    return Promoted(ids, Ragged(offsets.astype(np.int64), values), inventory.external_ids_of(ids))
+    nodes, regions = (
+        Ragged(offsets.astype(np.int64), values)
+        for offsets, values in (inventory.terms_of(field, ids) for field in (NODE_FIELD, REGION))
+    )
+    return Promoted(ids, nodes, regions, inventory.external_ids_of(ids))
 
 
 def read_seekers(rows: pa.Table) -> Seekers:
     """`rows` has the columns of `EMPTY`, one row a seeker; seekers come out by rising id, as the index has them."""
     rows = rows.sort_by("seeker_id")
+    regions = terms_by_field(rows.column("terms"), [REGION])[REGION]
     arrays = {name: rows.column(name).combine_chunks() for name in rows.column_names}
     bands = arrays["bands"]
     n_lists = bands.value_lengths().to_numpy().astype(np.int64)
@@ -175,6 +186,7 @@ def read_seekers(rows: pa.Table) -> Seekers:
     return Seekers(
         arrays["seeker_id"].to_numpy(),
         Ragged(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), nodes),
+        regions,
         (active / (1 + active)).astype(np.float32),
         lists_of(arrays["excluded"], np.int64),
         band,
@@ -185,7 +197,8 @@ def read_seekers(rows: pa.Table) -> Seekers:
 def seeker_index(seekers: Seekers) -> TermKnnIndex:
     """Vectors say nothing here: the prior alone ranks."""
     vectors = np.zeros((len(seekers.ids), 1), np.float32)
-    return TermKnnIndex.build(seekers.ids, vectors, terms={NODE_FIELD: seekers.nodes}, device="cpu")
+    terms = {NODE_FIELD: seekers.nodes, REGION: seekers.regions}
+    return TermKnnIndex.build(seekers.ids, vectors, terms=terms, device="cpu")
 
 
 def _met_by(job_ids: np.ndarray, seekers: Seekers) -> Ragged:
@@ -201,23 +214,26 @@ def _met_by(job_ids: np.ndarray, seekers: Seekers) -> Ragged:
 def _audience(
     jobs: np.ndarray, promoted: Promoted, seekers: Seekers, index: TermKnnIndex, met: Ragged, plan: AudiencePlan
 ) -> pa.RecordBatch:
-    """The jobs at these places. A seeker of band b scores from -b - 1 to -b."""
-    nodes, exclude = promoted.nodes.take(jobs), met.take(jobs)
+    """The jobs at these places. A seeker of band b scores from -b - 1 to -b, one of the region in the upper half."""
+    nodes, regions, exclude = promoted.nodes.take(jobs), promoted.regions.take(jobs), met.take(jobs)
     bands = [_of_band(nodes, seekers.band, band) for band in range(seekers.n_bands)]
     found = Found.nothing()
     eligible = np.zeros(len(jobs), np.int64)
     for number, band in enumerate(bands):
-        hits = index.search(
-            np.zeros((len(jobs), 1), np.float32),
-            k=plan.cap,
-            where=AllOf(AnyOf(NODE_FIELD, band), *[NoneOf(NODE_FIELD, better) for better in bands[:number]]),
-            exclude=exclude,
-            prior=seekers.prior,
-            memory_budget=plan.memory_budget,
-        )
-        row, place = np.nonzero(hits.ids >= 0)
-        found = found.and_then(row, hits.ids[row, place], hits.scores[row, place].astype(np.float64) - number - 1)
-        eligible += hits.n_matches
+        of_band = AllOf(AnyOf(NODE_FIELD, band), *[NoneOf(NODE_FIELD, better) for better in bands[:number]])
+        for lead, place in ((0.5, AnyOf(REGION, regions)), (0.0, NoneOf(REGION, regions))):
+            hits = index.search(
+                np.zeros((len(jobs), 1), np.float32),
+                k=plan.cap,
+                where=AllOf(of_band, place),
+                exclude=exclude,
+                prior=seekers.prior,
+                memory_budget=plan.memory_budget,
+            )
+            row, at = np.nonzero(hits.ids >= 0)
+            scores = hits.scores[row, at].astype(np.float64) / 2 + lead - number - 1
+            found = found.and_then(row, hits.ids[row, at], scores)
+            eligible += hits.n_matches
     kept = found.first(plan.cap)
     carried = seekers.nodes.take(np.searchsorted(seekers.ids, kept.seeker))
     shared = first_shared(kept.row, (carried.offsets, carried.values), nodes)

@@ -373,7 +373,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/audiences` (
   asked INT NOT NULL COMMENT 'The cap: how many seekers a job reaches at most.',
   eligible BIGINT NOT NULL COMMENT 'Active seekers who share a link with the job and have not met it.',
   returned INT NOT NULL COMMENT 'How many there are: the lesser of the two above.',
-  seekers ARRAY<STRUCT<seeker_id: BIGINT, external_seeker_id: STRING, score: DOUBLE, evidence_id: BIGINT>> NOT NULL COMMENT 'Best first: by band of link quality, then by how active they are. evidence_id is the link\'s node id.'
+  seekers ARRAY<STRUCT<seeker_id: BIGINT, external_seeker_id: STRING, score: DOUBLE, evidence_id: BIGINT>> NOT NULL COMMENT 'Best first: by band of link quality, then those of the job\'s region, then by how active they are. evidence_id is the link\'s node id.'
 )
 USING DELTA
 PARTITIONED BY (run_id)

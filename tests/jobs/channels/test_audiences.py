@@ -24,11 +24,16 @@ def seekers(n: int) -> list[dict]:
         bands = [[node for node in nodes if BAND[node] == band] for band in range(3)] if nodes else []
         acted = [draw.randrange(N_JOBS) for _ in range(draw.choice([0, 0, 1, 5]))]
         excluded = sorted({draw.choice([*PROMOTED, 7, 999]) for _ in range(draw.choice([0, 1, 4]))})
-        rows.append(
-            {"seeker_id": 10**12 + i, "bands": bands, "clicked": acted, "applied": acted[:1], "excluded": excluded}
-        )
+        # like the jobs', of four regions; some have none, some two
+        terms = {"region": sorted(draw.sample(range(4), draw.choice([0, 1, 1, 2])))} if i % 5 else {}
+        row = {"bands": bands, "clicked": acted, "applied": acted[:1], "excluded": excluded, "terms": terms}
+        rows.append({"seeker_id": 10**12 + i} | row)
     draw.shuffle(rows)
     return rows
+
+
+def table(rows: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist([row | {"terms": list(row["terms"].items())} for row in rows], schema=EMPTY.schema)
 
 
 def plainly(rows: list[dict], job: int, cap: int) -> tuple[int, list[tuple[int, int]]]:
@@ -38,14 +43,15 @@ def plainly(rows: list[dict], job: int, cap: int) -> tuple[int, list[tuple[int, 
         shared = [node for band in row["bands"] for node in band if job % 7 and node == job % 5]
         if shared and job not in row["excluded"]:
             actions = len(row["clicked"]) + len(row["applied"])
-            found.append((BAND[shared[0]], -actions, row["seeker_id"], shared[0]))
+            is_elsewhere = job % 4 not in row["terms"].get("region", [])
+            found.append((BAND[shared[0]], is_elsewhere, -actions, row["seeker_id"], shared[0]))
     return len(found), [(seeker, node) for *_, seeker, node in sorted(found)[:cap]]
 
 
 @pytest.mark.parametrize(("cap", "budget"), [(5, 1 << 20), (5, 200), (1_000, 1 << 20)])
 def test_who_is_reached(inventory_uri: str, cap: int, budget: int) -> None:
     rows = seekers(80)
-    whole = pa.Table.from_pylist(rows, schema=EMPTY.schema)
+    whole = table(rows)
     plan = AudiencePlan(inventory=inventory_uri, cap=cap, memory_budget=max(budget, 1 << 20))
     found = [row for part in partial_audiences(whole.to_batches(max_chunksize=13), plan) for row in part.to_pylist()]
     assert [row["job_id"] for row in found] == PROMOTED, "those without anybody, too"
@@ -61,7 +67,10 @@ def test_who_is_reached(inventory_uri: str, cap: int, budget: int) -> None:
 
 def test_partitions_are_merged_and_named(inventory_uri: str, spark: SparkSession) -> None:
     rows = seekers(80)
-    columns = "seeker_id bigint, bands array<array<int>>, clicked array<bigint>, applied array<bigint>, excluded array<bigint>"
+    columns = (
+        "seeker_id bigint, bands array<array<int>>, clicked array<bigint>, applied array<bigint>, excluded array<bigint>, "
+        "terms map<string,array<int>>"
+    )
     queries = spark.createDataFrame(rows, columns).repartition(3)
     names = queries.selectExpr("seeker_id", "concat('seeker-', seeker_id) AS external_seeker_id")
     plan = AudiencePlan(inventory=inventory_uri, cap=5, memory_budget=1 << 20)
@@ -79,5 +88,5 @@ def test_nobody_is_active(inventory_uri: str) -> None:
     plan = AudiencePlan(inventory=inventory_uri, cap=5, memory_budget=1 << 20)
     assert list(partial_audiences([], plan)) == []
     assert list(partial_audiences([EMPTY], plan)) == []
-    no_nodes = pa.Table.from_pylist([r | {"bands": []} for r in seekers(3)], schema=EMPTY.schema).to_batches()
+    no_nodes = table([r | {"bands": []} for r in seekers(3)]).to_batches()
     assert {row["eligible"] for part in partial_audiences(no_nodes, plan) for row in part.to_pylist()} == {0}
