@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -211,7 +212,7 @@ def chosen_models(onet: Onet, moves: Sequence[Move], seed: int) -> dict[str, Mod
     strength = best("strength", STRENGTHS, lambda before, value: by_links(onet, before, value, seed))
     prior = best("prior moves of a group", PRIORS, lambda before, value: by_groups(onet, before, value))
     made = {
-        len(before): (_kept(by_groups(onet, before, prior)), _kept(by_links(onet, before, strength, seed)))
+        len(before): (cache(by_groups(onet, before, prior)), cache(by_links(onet, before, strength, seed)))
         for before, _ in parts
     }
     weight = best("weight of the links", WEIGHTS, lambda before, value: pooled(*made[len(before)], value))
@@ -221,15 +222,3 @@ def chosen_models(onet: Onet, moves: Sequence[Move], seed: int) -> dict[str, Mod
         f"shares and groups, prior {prior:g}": groups,
         f"both, links by {weight:g}": pooled(groups, links, weight),
     }
-
-
-def _kept(model: Model) -> Model:
-    """The same, asked once for each past."""
-    known: dict[Past, Chances] = {}
-
-    def asked(past: Past) -> Chances:
-        if past not in known:
-            known[past] = model(past)
-        return known[past]
-
-    return asked

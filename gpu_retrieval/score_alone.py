@@ -9,7 +9,8 @@ import numpy as np
 
 from gpu_retrieval import simd, simd_int8
 from gpu_retrieval.score_final import floor32, raise_limit, score_rows, sort_in
-from gpu_retrieval.score_state import ALONE, LINE, inline, inner
+from gpu_retrieval.score_rows import ask_for_codes
+from gpu_retrieval.score_state import ALONE, inline, inner
 from gpu_retrieval.simd import LANES
 
 # Rows that are asked for before their turn.
@@ -24,17 +25,6 @@ def can_alone(n_queries, work):
     """Whether there is one query, and its codes fill registers."""
     words = (work.queries.shape[1] + 3) // 4
     return n_queries == 1 and words % LANES == 0 and words <= MOST_WORDS
-
-
-@inline
-def _ask_for(jobs, work, place, words):
-    row = np.int64(work.rows[place])
-    at = row * (words + 2)
-    for j in range(0, words + 2, LINE):
-        simd.prefetch(jobs.coarse, at + j)
-    simd.prefetch(jobs.coarse, at + words + 1)
-    for r in range(len(work.numbers)):
-        simd.prefetch(work.numbers[r], row)
 
 
 @inline
@@ -125,11 +115,11 @@ def search_alone(jobs, work, best, s, piece, cap):
     errors, reach, down = simd.spread(s.errors[0]), simd.spread(s.reach[0]), simd.spread(np.float32(-2))
     errors_down, reach_down = simd.times(errors, down), simd.times(reach, down)
     for place in range(first, min(first + AHEAD, last)):
-        _ask_for(jobs, work, place, words)
+        ask_for_codes(jobs, work, place, words + 2)
     for start in range(first, last, LANES):
         n = min(LANES, last - start)
         for place in range(start + AHEAD, min(start + AHEAD + LANES, last)):
-            _ask_for(jobs, work, place, words)
+            ask_for_codes(jobs, work, place, words + 2)
         _bring_in(jobs, work, s, start, n, words)
         scale, length = simd.load(s.scales, 0), simd.load(s.lengths, 0)
         upper = simd.times_plus(simd.as_floats(simd.load(s.sums, SUMS)), scale, simd.times(length, errors))

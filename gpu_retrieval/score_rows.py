@@ -22,7 +22,8 @@ WORD, TILE = 4, simd_int8.TILE_BYTES
 
 
 @inline
-def _ask_for(jobs, work, place, stride):
+def ask_for_codes(jobs, work, place, stride):
+    """The codes of the row at a place, of `stride` words with what its bounds need, and its ranks are read soon."""
     row = np.int64(work.rows[place])
     at = row * stride
     for j in range(0, stride, LINE):
@@ -38,10 +39,10 @@ def bring_in(jobs, work, s, start, n, end):
     words, stretch = (work.queries.shape[1] + 3) // 4, len(s.scales)
     stride, wide, whole = words + 2, row_words(words), words // LANES * LANES
     for place in range(start, min(start + AHEAD, end)):
-        _ask_for(jobs, work, place, stride)
+        ask_for_codes(jobs, work, place, stride)
     for i in range(n):
         if start + i + AHEAD < end:
-            _ask_for(jobs, work, start + i + AHEAD, stride)
+            ask_for_codes(jobs, work, start + i + AHEAD, stride)
         row = np.int64(work.rows[start + i])
         at, into = row * stride, i * wide
         for j in range(0, whole, LANES):

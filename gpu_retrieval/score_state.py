@@ -13,7 +13,7 @@ from gpu_retrieval.simd_types import HAS_TILES
 
 # Rows whose products are made together.
 BLOCK = 64
-# Rows a peak: so few that the k-th of the peaks is near the k-th of all, in as few as then can be.
+# Peaks for each of the k: so many that the k-th of the peaks is near the k-th of all.
 PEAKS = 4
 # Queries of a piece, at most.
 QUERY_BITS = 7
