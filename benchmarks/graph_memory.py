@@ -5,7 +5,6 @@ For what is measured many times at a size at which Spark's jobs would be most of
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,9 +44,7 @@ def terms_of(side: Side, field: str, rows: Ints) -> Lists:
 
 def said(trained: Fitted, links: Ints) -> list[dict[str, Any]]:
     """`LINKS` of those candidates."""
-    mined = trained.mined
-    part = replace(mined, items=mined.items[links], n_hires=mined.n_hires[links], n_no_hires=mined.n_no_hires[links])
-    rows: list[dict[str, Any]] = pa.Table.from_batches(part.batches(), LINKS).to_pylist()
+    rows: list[dict[str, Any]] = pa.Table.from_batches(trained.mined.batches(links), LINKS).to_pylist()
     return rows
 
 

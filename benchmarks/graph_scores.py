@@ -118,7 +118,7 @@ def occupations(metas: Any) -> set[tuple[int, int]]:
 
 def matches_of(market: HireMarket, trained: Fitted) -> Matches:
     """Pairs of the market and the candidate links, of one or two meta links, that each carries: looked up by those."""
-    names, items = trained.mined.metas.names, trained.mined.items
+    names, items = trained.mined.metas, trained.mined.items
     field = np.array([FIELDS.index(name) for name in names.field("seeker_field").to_pylist()])
     codes = meta_code(field, names.field("seeker_term").to_numpy(), names.field("job_term").to_numpy())
     low, high = np.sort(np.append(codes, 0)[np.where(items == NONE, len(codes), items)], axis=1).T

@@ -51,8 +51,10 @@ def main(lake: Lake, run: Run) -> None:
     seekers, jobs = (known_terms(lake, run, table) for table in (SEEKER_TERMS, JOB_TERMS))
     if n_hires >= options.min_hires:
         events = looked_back(lake, run, EVENTS, "event_ts")
+        run.record("hires_drawn_share", no_hires(options).drawn_share(n_hires))
         pairs = labelled_pairs(hires, events, seekers, jobs, run.trained_until, no_hires(options))
-        learnt = learn_links(pairs, options.templates, limits(options), penalty(options))
+        named = [entry.segments for entry in overrides.of("force")]
+        learnt = learn_links(pairs, options.templates, limits(options), penalty(options), named)
     final = overridden(learnt.links, learnt.candidates, overrides)
     links, figures = finished_graph(final, engine, inference(options))
     figures += drift(lake, run, final if links is None else links, learnt)
@@ -135,6 +137,7 @@ def no_hires(options: BuildSegmentGraph) -> NoHires:
         within_days=options.no_hire_days,
         market_field=options.market_field,
         min_market=options.min_market,
+        max_pairs=options.max_pairs,
         seed=options.seed,
     )
 
@@ -145,6 +148,8 @@ def limits(options: BuildSegmentGraph) -> Limits:
         max_arity=options.max_arity,
         max_terms=options.max_terms,
         max_meta_links=options.max_meta_links,
+        memory=options.memory_mb << 20,
+        threads=options.threads,
     )
 
 

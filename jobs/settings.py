@@ -79,6 +79,9 @@ class BuildSegmentGraph:
     min_support: int = option(3, "a link needs so many hires", at_least=1)
     max_terms: int = option(20, "terms kept a side and field of a pair, those with most hires", at_least=1)
     max_meta_links: int = option(40, "meta links of a pair that are combined, the most telling", at_least=1)
+    max_pairs: int = option(10_000_000, "hires and no-hires learnt from; of more, a share is drawn", at_least=1000)
+    memory_mb: int = option(4096, "for candidate links; where they need more, a link needs more hires", at_least=1)
+    threads: int = option(4, "that count links, in the one task that does", at_least=1)
     l1_strength: float = option(
         0.0, "hires that a link must explain beyond the others to count; 0: as later hires choose", at_least=0
     )

@@ -1,6 +1,6 @@
 """From labelled pairs to the links that the regression keeps: mining, path and choice, in one process.
 
-Memory: some 100 bytes a pair and 4 a term, and what `combinations` and `l1_path` say of matches and candidates.
+Memory: some 100 bytes a pair and 8 a term, and `Limits.memory`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from jobs.graph.quality import Penalty, Point, chosen_point, path_points
 HIRE = 1  # the place of hires in KINDS, from 1
 PATH_FIGURES = ("recall", "false_positives", "ratio_links", "ratio_false_positives", "held_out_loss")
 FIGURE = pa.struct([("metric", pa.string()), ("label", pa.string()), ("value", pa.float64())])
+SEEKER_TERM = ["field", "term"]
 TERM = pa.struct([("field", pa.string()), ("term", pa.int32())])
 LINK = pa.struct([*LINKS, ("quality", pa.float64()), ("is_against", pa.bool_())])
 FITTED = pa.schema([("figure", FIGURE), ("hired_term", TERM), ("link", LINK)])
@@ -90,7 +91,7 @@ class Fitted:
         """
         pairs, mined, point = self.pairs, self.mined, self.point
         n_pairs = np.bincount(pairs.kind, minlength=len(KINDS) + HIRE)[HIRE:].tolist()
-        of_field = ((mined.metas.names.field(f"{side}_field").to_pylist()) for side in ("seeker", "job"))
+        of_field = ((mined.metas.field(f"{side}_field").to_pylist()) for side in ("seeker", "job"))
         fields = list(zip(*of_field, strict=True))
         return [
             *[Figure("pairs", n, kind) for kind, n in zip(KINDS, n_pairs, strict=True)],
@@ -98,6 +99,7 @@ class Fitted:
             *[Figure("meta_links", fields.count((t.seeker, t.job)), f"{t.seeker}→{t.job}") for t in templates],
             Figure("hires_outside_templates", mined.n_outside),
             *[Figure("cut", n, what) for what, n in mined.cut.items()],
+            *[Figure("support", n, str(length)) for length, n in enumerate(mined.supports, 1)],
             Figure("candidate_links", len(mined.items)),
             Figure("chosen_strength", point.strength if point else None),
             Figure("links", len(point.links) if point else 0),
@@ -110,21 +112,25 @@ class Fitted:
             ],
         ]
 
-    def batches(self, templates: Sequence[Template]) -> Iterator[pa.RecordBatch]:
-        """`FITTED`: a row is a figure, or a seeker term that hires support, or a candidate.
+    def batches(self, templates: Sequence[Template], named: Sequence[tuple[str, str]] = ()) -> Iterator[pa.RecordBatch]:
+        """`FITTED`: a row is a figure, or a seeker term that hires support, or a link.
 
-        Of the candidates, those kept have a quality; those that speak against a hire are marked.
+        Links are those kept, which have a quality; those that speak against a hire, which are marked; and candidates
+        between segments that are named. The other candidates stay here: they can be tens of millions.
         """
         figures = [figure._asdict() for figure in self.figures(templates)]
         yield _rows(figure=pa.array(figures, FIGURE))
-        names = self.mined.metas.names
-        seekers = pa.Table.from_arrays([names.field("seeker_field"), names.field("seeker_term")], ["field", "term"])
-        yield _rows(hired_term=pa.array(seekers.group_by(["field", "term"]).aggregate([]).to_pylist(), TERM))
-        quality, is_against = np.full(len(self.mined.items), np.nan), np.zeros(len(self.mined.items), bool)
-        if self.point:
-            quality[self.point.links], is_against[self.point.against] = self.point.qualities, True
-        start = 0
-        for links in self.mined.batches():
+        seekers = pa.Table.from_arrays([self.mined.metas.field(f"seeker_{name}") for name in SEEKER_TERM], SEEKER_TERM)
+        yield _rows(hired_term=pa.array(seekers.group_by(SEEKER_TERM).aggregate([]).to_pylist(), TERM))
+        none = np.zeros(0, np.int64)
+        kept, qualities, against = (
+            (self.point.links, self.point.qualities, self.point.against) if self.point else [none] * 3
+        )
+        written = np.unique(np.concatenate([kept, against, self.mined.named(named)]))
+        quality = np.full(len(written), np.nan)
+        quality[np.searchsorted(written, kept)] = qualities
+        is_against, start = np.isin(written, against), 0
+        for links in self.mined.batches(written):
             rows = slice(start, start + len(links))
             start += len(links)
             of_path = [pa.array(quality[rows], mask=np.isnan(quality[rows])), pa.array(is_against[rows])]
@@ -153,12 +159,18 @@ def fit_links(pairs: LabelledPairs, templates: Sequence[Template], limits: Limit
 
 
 def fitted_batches(
-    batches: Iterable[pa.RecordBatch], templates: Sequence[Template], limits: Limits, penalty: Penalty
+    batches: Iterable[pa.RecordBatch],
+    templates: Sequence[Template],
+    limits: Limits,
+    penalty: Penalty,
+    named: Sequence[tuple[str, str]] = (),
 ) -> Iterator[pa.RecordBatch]:
     """`FITTED`, of all batches together, which have the columns of `LabelledPairs.of_table`."""
-    parts = list(batches)
+    yield from fit_links(_pairs(batches, templates), templates, limits, penalty).batches(templates, named)
+
+
+def _pairs(batches: Iterable[pa.RecordBatch], templates: Sequence[Template]) -> LabelledPairs:
     terms = [(f"{side}_{field}", pa.list_(pa.int32())) for side, field in term_columns(templates)]
     schema = pa.schema([("kind", pa.int32()), ("weight", pa.float64()), ("is_job_later", pa.bool_()), *terms])
-    rows = pa.Table.from_batches(parts) if parts else schema.empty_table()
-    del parts
-    yield from fit_links(LabelledPairs.of_table(rows, templates), templates, limits, penalty).batches(templates)
+    parts = list(batches)
+    return LabelledPairs.of_table(pa.Table.from_batches(parts) if parts else schema.empty_table(), templates)

@@ -47,7 +47,17 @@ class NoHires:
     within_days: int = 30  # an application not followed by a hire for so long is a no-hire
     market_field: str = "region"  # the job's term in this field is its local market
     min_market: int = 10  # hires: smaller markets are drawn from together
+    max_pairs: int = 10_000_000  # hires and no-hires together; of more hires a share is drawn
     seed: int = 0
+
+    def drawn_share(self, n_hires: int) -> float:
+        """The share of the hires that pairs are made of.
+
+        >>> NoHires(max_pairs=1_000).drawn_share(100), NoHires(max_pairs=1_000).drawn_share(1_000)
+        (1.0, 0.4)
+        """
+        a_hire = 1 + self.applied_per_hire + self.seen_per_hire + self.random_per_hire
+        return min(1.0, self.max_pairs / (n_hires * a_hire)) if n_hires else 1.0
 
 
 def labelled_pairs(
@@ -67,6 +77,9 @@ def labelled_pairs(
     `seeker_terms` and `job_terms` are of one taxonomy version; all inputs are from before `until`.
     """
     moments = hires.select(*PAIR, F.lit("hire").alias("kind"), F.col("hired_ts").alias("at_ts"), "weight")
+    share = options.drawn_share(hires.count())
+    if share < 1:
+        moments = moments.where(_uniform(options.seed + 3, *PAIR) < share)
     hired = held(with_terms(moments, seeker_terms, job_terms))
     n_hires, mean_weight = hired.agg(F.count("*"), F.avg("weight")).first() or (0, None)
     weight = F.lit(mean_weight or 1.0)

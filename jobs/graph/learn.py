@@ -25,10 +25,10 @@ SEGMENTS = ("seeker_segment", "job_segment")
 
 @dataclass(frozen=True)
 class Learnt:
-    """`links`: those that the regression keeps, of `candidates`, with their quality.
+    """`links`: those that the regression keeps, with their quality; `candidates`: these and those that were named.
 
-    Both have seeker_segment, job_segment, meta_links, n_hires, n_no_hires. `against`: the segments of those that speak
-    against a hire. `hired_terms`: field and term of the seekers' terms that hires support.
+    Both have seeker_segment, job_segment, meta_links, n_hires, n_no_hires. `against`: the segments of candidates that
+    speak against a hire. `hired_terms`: field and term of the seekers' terms that hires support.
     """
 
     links: DataFrame
@@ -51,14 +51,21 @@ class Learnt:
         )
 
 
-def learn_links(pairs: DataFrame, templates: Sequence[Template], limits: Limits, penalty: Penalty) -> Learnt:
+def learn_links(
+    pairs: DataFrame,
+    templates: Sequence[Template],
+    limits: Limits,
+    penalty: Penalty,
+    named: Sequence[tuple[str, str]] = (),
+) -> Learnt:
     """The links worth keeping among those that hires support, of pairs as `labelled_pairs` makes them.
 
-    One task learns them: counted, a pair is a few numbers, and Spark's joins around that were most of the work.
+    One task learns them: counted, a pair is a few numbers, and Spark's joins around that were most of the work. `named`
+    are segments, of which it also says what candidates there are.
     """
 
     def fitted(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return fitted_batches(parts, templates, limits, penalty)
+        return fitted_batches(parts, templates, limits, penalty, named)
 
     learnt = Learnt.of(held(rows_by_time(pairs, templates).mapInArrow(fitted, FITTED_DDL)))
     if learnt.figures:

@@ -10,8 +10,8 @@ one does not (where all are of one region, `analyst, here → engineer, here`), 
 it.
 
 2^k is never made: a combination is counted only if its first items are frequent, a pair enters combinations
-with at most `max_meta_links` of its meta links, and they are at most `max_arity` long. See `combinations`, which also
-says what memory they take; all is done in one process.
+with at most `max_meta_links` of its meta links, and they are at most `max_arity` long. What is found of each length is
+held within a share of `memory`: where it would need more, longer links, then all, need more hires (see `combinations`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ import pyarrow.compute as pc
 from jobs.graph.combinations import ANY, Labels, combined
 from jobs.graph.l1_path import Matches
 from jobs.graph.lists import Floats, Ints, Lists, ends
-from jobs.graph.meta_links import META_LINK, MetaLinks, Template, frequent_meta_links, kept_terms
+from jobs.graph.meta_links import META_LINK, Template, frequent_meta_links, kept_terms
 
 ROWS_AT_ONCE = 1 << 16
+MOST_PARTS = 8  # of a segment that somebody names; links join four meta links at most
 NONE = np.iinfo(np.int32).max
 META_LINK_TYPE = pa.struct(
     [("seeker_field", pa.string()), ("seeker_term", pa.int32()), ("job_field", pa.string()), ("job_term", pa.int32())]
@@ -37,41 +38,45 @@ META_LINK_TYPE = pa.struct(
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What keeps the number of candidate links, and the work a pair can cause, bounded."""
+    """What keeps the number of candidate links, the work a pair can cause, and memory bounded."""
 
     min_support: int = 3  # hires that a link needs
     max_arity: int = 2  # meta links that a link joins
     max_terms: int = 20  # terms a side and field, those with most hires
     max_meta_links: int = 40  # meta links that a pair's combinations are made of
+    memory: int = 4 << 30  # bytes for candidates and the pairs that carry them, an equal share a length
+    threads: int = 1  # that count combinations
 
 
 @dataclass(frozen=True)
 class MinedLinks:
     """Candidates, in order of their segments' text: no two read the same.
 
-    `items` (n, max_arity): the meta links of each, by place in `metas`, NONE where there are fewer; `n_hires` and
-    `n_no_hires` (n,): weights; `carriers`: the pairs that carry each. `cut` counts what the limits left out of hires:
-    terms, and meta links kept out of combinations. `n_outside`: hires without any meta link.
+    `items` (n, max_arity): the meta links of each, by place in `metas` (structs of META_LINK), NONE where there are
+    fewer; `n_hires` and `n_no_hires` (n,): weights; `carriers`: the pairs that carry each. `cut` counts what the limits
+    left out of hires: terms, and meta links kept out of combinations. `n_outside`: hires without any meta link.
+    `supports`: the hires that a link of each length needed, the shortest first.
     """
 
     items: Ints
     n_hires: Floats
     n_no_hires: Floats
     carriers: Lists
-    metas: MetaLinks
+    metas: pa.StructArray
     cut: dict[str, int]
     n_outside: int
+    supports: list[int]
 
     def matches(self, labels: Labels) -> Matches:
         return Matches(labels.is_hire, labels.weight / labels.weight.mean(), self.carriers)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """seeker_segment, job_segment, meta_links (by what they are), n_hires and n_no_hires of each, in order."""
+    def batches(self, links: Ints) -> Iterator[pa.RecordBatch]:
+        """`LINKS`: seeker_segment, job_segment, meta_links (by what they are), n_hires and n_no_hires of these."""
         sides = [_Side.of(self.metas, side) for side in ("seeker", "job")]
-        by_name = _order_by_name(self.metas.names)
-        place, names = np.argsort(by_name).astype(np.int32), self.metas.names.take(pa.array(by_name))
-        for start in range(0, len(self.items), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        by_name = _order_by_name(self.metas)
+        place, names = np.argsort(by_name).astype(np.int32), self.metas.take(pa.array(by_name))
+        for start in range(0, len(links), ROWS_AT_ONCE):
+            rows = links[start : start + ROWS_AT_ONCE]
             items = self.items[rows]
             metas = _lists(np.sort(np.where(items == NONE, NONE, place[np.minimum(items, len(place) - 1)]), axis=1))
             columns = [
@@ -81,6 +86,16 @@ class MinedLinks:
                 pa.array(self.n_no_hires[rows]),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=LINKS)
+
+    def named(self, segments: Sequence[tuple[str, str]]) -> Ints:
+        """The places of the candidates between these seeker and job segments; of those that there are."""
+        sides = [_Side.of(self.metas, side) for side in ("seeker", "job")]
+        asked = [[side.ranks(text) for side, text in zip(sides, texts, strict=True)] for texts in segments]
+        places = [np.zeros(0, np.int64)]
+        for start in range(0, len(self.items) if asked else 0, ROWS_AT_ONCE):
+            own, wanted = (_padded(side.parts(self.items[start : start + ROWS_AT_ONCE]), MOST_PARTS) for side in sides)
+            places += [start + np.flatnonzero((own == a).all(axis=1) & (wanted == b).all(axis=1)) for a, b in asked]
+        return np.unique(np.concatenate(places))
 
 
 LINKS = pa.schema(
@@ -104,44 +119,55 @@ def mine_links(
     combinations that read the same (two skills with two skills can be paired in several ways) there is the shortest,
     then the first by meta link.
     """
-    bounds = {"min_support": limits.min_support, "max_terms": limits.max_terms}
-    kept = {name: kept_terms(lists, labels, **bounds) for name, lists in terms.items()}
-    metas = frequent_meta_links(kept, templates, labels, min_support=limits.min_support)
+    bounds = {"memory": limits.memory // limits.max_arity, "threads": limits.threads}
+    kept = {
+        name: kept_terms(lists, labels, min_support=limits.min_support, max_terms=limits.max_terms)
+        for name, lists in terms.items()
+    }
+    n_cut = sum(side.n_cut for side in kept.values())
+    metas, support = frequent_meta_links(kept, templates, labels, min_support=limits.min_support, **bounds)
+    del kept
     carried = metas.level.pairs.turned(len(labels.is_hire))
     n_metas = carried.lengths[labels.is_hire]
-    levels = combined(
-        metas.level,
-        carried.first(limits.max_meta_links),
-        labels,
-        min_support=limits.min_support,
-        max_arity=limits.max_arity,
-    )
+    first_metas = carried.first(limits.max_meta_links)
+    del carried
+    levels, supports = combined(metas.level, first_metas, labels, support=support, max_arity=limits.max_arity, **bounds)
+    names = metas.names
+    del first_metas, metas
     items = np.concatenate([_padded(level.items, limits.max_arity) for level in levels])
-    counts = np.concatenate([level.counts for level in levels])
-    first = _first_of_each(items, metas)
-    first = first[counts[first, 3] <= counts[first, 2]]
+    hires, others = (
+        np.concatenate([getattr(level.counts, name) for level in levels]) for name in ("hire_weight", "other_weight")
+    )
+    carriers = [level.pairs for level in levels]
+    del levels
+    first = _first_of_each(items, names)
+    first = first[others[first] <= hires[first]]
     return MinedLinks(
         items=items[first],
-        n_hires=counts[first, 2],
-        n_no_hires=counts[first, 3],
-        carriers=Lists.joined([level.pairs for level in levels]).take(first),
-        metas=metas,
-        cut={
-            "terms": sum(side.n_cut for side in kept.values()),
-            "meta_links": int(np.maximum(n_metas - limits.max_meta_links, 0).sum()),
-        },
+        n_hires=hires[first],
+        n_no_hires=others[first],
+        carriers=Lists.joined(carriers, first),
+        metas=names,
+        cut={"terms": n_cut, "meta_links": int(np.maximum(n_metas - limits.max_meta_links, 0).sum())},
         n_outside=int((n_metas == 0).sum()),
+        supports=supports,
     )
 
 
-def _first_of_each(items: Ints, metas: MetaLinks) -> Ints:
+def _first_of_each(items: Ints, metas: pa.StructArray) -> Ints:
     """The place of the first of each that reads the same, in order of the segments' text."""
-    keys = _packed([column for side in ("seeker", "job") for column in _Side.of(metas, side).columns(items)])
+    sides = [_Side.of(metas, side) for side in ("seeker", "job")]
+    starts = range(0, max(len(items), 1), ROWS_AT_ONCE)
+    parts = [
+        _packed([c for side in sides for c in side.columns(items[start : start + ROWS_AT_ONCE])]) for start in starts
+    ]
+    keys = [np.concatenate(key) for key in zip(*parts, strict=True)]
     order = np.argsort(keys[0]) if len(keys) == 1 else np.lexsort(keys[::-1])
     is_first = np.zeros(len(order), bool)
     is_first[:1] = True
     for key in keys:
-        is_first[1:] |= key[order[1:]] != key[order[:-1]]
+        in_order = key[order]
+        is_first[1:] |= in_order[1:] != in_order[:-1]
     return np.minimum.reduceat(order, np.flatnonzero(is_first)) if len(order) else order
 
 
@@ -172,8 +198,8 @@ class _Side:
     part: Ints
 
     @staticmethod
-    def of(metas: MetaLinks, side: str) -> _Side:
-        field, term = (metas.names.field(f"{side}_{name}") for name in ("field", "term"))
+    def of(metas: pa.StructArray, side: str) -> _Side:
+        field, term = (metas.field(f"{side}_{name}") for name in ("field", "term"))
         found = pc.binary_join_element_wise(field, term.cast(pa.string()), "=").dictionary_encode()
         order = pc.sort_indices(found.dictionary).to_numpy()
         rank = np.empty(len(order), np.int32)
@@ -185,6 +211,11 @@ class _Side:
         parts = np.sort(np.where(items == NONE, NONE, self.part[np.minimum(items, len(self.part) - 1)]), axis=1)
         parts[:, 1:][parts[:, 1:] == parts[:, :-1]] = NONE
         return np.sort(parts, axis=1)
+
+    def ranks(self, text: str) -> Ints:
+        """(MOST_PARTS,): the parts of the segment that is written so, as `parts`; -1 for one that no candidate has."""
+        found = pc.index_in(pa.array(text.split("&")), value_set=self.texts).fill_null(-1).to_numpy()
+        return _padded(found[None, :MOST_PARTS], MOST_PARTS)[0]
 
     def columns(self, items: Ints) -> list[tuple[Ints, int]]:
         """Which together are in order as the segments' texts, as `_packed` takes them."""

@@ -46,10 +46,19 @@ class Lists:
         return Lists(ends(np.concatenate([nothing, *lengths])), np.concatenate([nothing, *parts]))
 
     @staticmethod
-    def joined(parts: Sequence[Lists]) -> Lists:
-        """The lists of all parts, one after the other."""
-        lengths = [np.zeros(0, np.int64), *(part.lengths for part in parts)]
-        return Lists(ends(np.concatenate(lengths)), np.concatenate([np.zeros(0, np.int32), *(p.values for p in parts)]))
+    def joined(parts: Sequence[Lists], places: Ints) -> Lists:
+        """The lists at these places of all parts, one after the other, in that order.
+
+        >>> Lists.joined([Lists.of([[1], [2, 3]]), Lists.of([[4, 5]])], np.array([2, 0])).values.tolist()
+        [4, 5, 1]
+        """
+        first = ends([len(part) for part in parts])
+        offsets = ends(np.concatenate([part.lengths for part in parts])[places])
+        values = np.empty(offsets[-1], np.int32)
+        for part, start, end in zip(parts, first[:-1], first[1:], strict=True):
+            rows = np.flatnonzero((places >= start) & (places < end))
+            _take(part.offsets, part.values, places[rows] - start, offsets[rows], values)
+        return Lists(offsets, values)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -69,7 +78,7 @@ class Lists:
         """Those lists, in that order."""
         offsets = ends(self.lengths_of(places))
         values = np.empty(offsets[-1], np.int32)
-        _take(self.offsets, self.values, places, offsets, values)
+        _take(self.offsets, self.values, places, offsets[:-1], values)
         return Lists(offsets, values)
 
     def first(self, n: int) -> Lists:
@@ -114,7 +123,7 @@ def _sums(offsets, lists, places, values):  # type: ignore[no-untyped-def]
 def _take(offsets, values, places, into, taken):  # type: ignore[no-untyped-def]
     for number in range(len(places)):
         start = offsets[places[number]]
-        for at in range(into[number + 1] - into[number]):
+        for at in range(offsets[places[number] + 1] - start):
             taken[into[number] + at] = values[start + at]
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from jobs.graph.combinations import Labels, Level, after
+from jobs.graph.combinations import Collected, Labels, Level, after
 from jobs.graph.lists import Ints, Lists, ends
 
 META_LINK = ("seeker_field", "seeker_term", "job_field", "job_term")
@@ -73,21 +73,33 @@ class MetaLinks:
 
 
 def frequent_meta_links(
-    terms: Mapping[tuple[str, str], Terms], templates: Sequence[Template], labels: Labels, *, min_support: int
-) -> MetaLinks:
-    """The meta links that at least `min_support` hires carry; `terms` by side and field."""
-    columns: list[tuple[Ints, ...]] = []
-    pairs: list[Lists] = []
+    terms: Mapping[tuple[str, str], Terms],
+    templates: Sequence[Template],
+    labels: Labels,
+    *,
+    min_support: int,
+    memory: int,
+    threads: int = 1,
+) -> tuple[MetaLinks, int]:
+    """The meta links that at least so many hires carry, and how many: more than `min_support` only where these would
+    not fit into `memory` bytes (see `Collected`). `terms` by side and field.
+    """
     fields = sorted({name for template in templates for name in (template.seeker, template.job)})
-    for seeker, job in sorted({(template.seeker, template.job) for template in templates}):
+    sources = sorted({(template.seeker, template.job) for template in templates})
+    collected = Collected(min_support, memory)
+    for source, (seeker, job) in enumerate(sources):
         left, right = terms["seeker", seeker], terms["job", job]
         groups = left.ranks.turned(len(left.ids))
-        found = after((groups, np.full(len(groups), -1)), right.ranks, labels, min_support=min_support)
-        n, both = len(found.item), (left.ids[found.group], right.ids[found.item])
-        columns.append((np.full(n, fields.index(seeker)), np.full(n, fields.index(job)), *both, found.counts))
-        pairs.append(found.pairs)
-    seeker_field, job_field, own, asked, counts = (np.concatenate(column) for column in zip(*columns, strict=True))
-    order = np.lexsort((asked, job_field, own, seeker_field, counts[:, 3] - counts[:, 2]))
+        none = np.full(len(groups), -1)
+        after((groups, none), right.ranks, labels, collected, source=source, threads=threads)
+    found = collected.found()
+    seeker_field, job_field = (
+        np.array([fields.index(pair[side]) for pair in sources])[found.source] for side in (0, 1)
+    )
+    own = _ids([terms["seeker", seeker].ids for seeker, _ in sources], found.source, found.group)
+    asked = _ids([terms["job", job].ids for _, job in sources], found.source, found.item)
+    counts = found.counts
+    order = np.lexsort((asked, job_field, own, seeker_field, counts.other_weight - counts.hire_weight))
     text, number = pa.array(fields, pa.string()), np.arange(len(order))
     names = pa.StructArray.from_arrays(
         [
@@ -96,5 +108,10 @@ def frequent_meta_links(
         ],
         names=META_LINK,
     )  # fmt: skip
-    carriers = Lists.joined(pairs).take(order)
-    return MetaLinks(names, Level(number.astype(np.int32)[:, None], counts[order], carriers, number))
+    level = Level(number.astype(np.int32)[:, None], counts.take(order), found.pairs.take(order), number)
+    return MetaLinks(names, level), collected.support
+
+
+def _ids(of_source: Sequence[Ints], source: Ints, place: Ints) -> Ints:
+    """(n,): the id that is at `place` of its source's."""
+    return np.concatenate(of_source)[ends([len(ids) for ids in of_source])[source] + place]

@@ -28,10 +28,12 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=["kind", "weight", "is_job_later", *NAMES])
 
 
-def fitted(rows: list[Row], penalty: Penalty, cuts: tuple[int, ...] = ()) -> dict[str, list[dict[str, Any]]]:
+def fitted(
+    rows: list[Row], penalty: Penalty, cuts: tuple[int, ...] = (), named: tuple[tuple[str, str], ...] = ()
+) -> dict[str, list[dict[str, Any]]]:
     whole, ends = batch(rows), [0, *cuts, len(rows)]
     parts = [whole.slice(start, end - start) for start, end in pairwise(ends)] if rows else []
-    made = list(fitted_batches(parts, TEMPLATES, Limits(), penalty))
+    made = list(fitted_batches(parts, TEMPLATES, Limits(), penalty, named))
     assert all(part.schema == FITTED for part in made)
     table = pa.Table.from_batches(made)
     return {name: [row for row in table[name].to_pylist() if row is not None] for name in table.column_names}
@@ -56,13 +58,20 @@ def figures_of(found: dict[str, list[dict[str, Any]]]) -> dict[tuple[str, str], 
 
 
 def test_planted_links_are_found_and_popularity_is_not(world: list[Row]) -> None:
-    found = fitted(world, Penalty(strength=2))
+    longer = ("level=1&occupation=0", "level=1&occupation=10")
+    found = fitted(
+        world, Penalty(strength=2), named=(longer, ("occupation=1", "occupation=10"), ("level=7", "level=7"))
+    )
     kept = {(row["seeker_segment"], row["job_segment"]) for row in found["link"] if row["quality"] is not None}
     assert kept == {(f"occupation={o}", f"occupation={o + 10}") for o in range(6)}
-    assert len(found["link"]) > 6, "what is not kept comes too, without a quality"
+    (other,) = (row for row in found["link"] if row["quality"] is None and not row["is_against"])
+    assert (other["seeker_segment"], other["job_segment"]) == longer, "a candidate comes if it is named"
+    hires = [row for row in world if row[0] == 1 and row[3] == [0] and row[4] == row[6] == [1]]
+    assert (other["n_hires"], len(other["meta_links"])) == (len(hires), 2)
     assert not any(row["is_against"] for row in found["link"] if row["quality"] is not None)
     figures = figures_of(found)
-    assert figures["candidate_links", ""] == len(found["link"])
+    assert figures["candidate_links", ""] > 7
+    assert (figures["support", "1"], figures["support", "2"]) == (3, 3)
     assert (figures["chosen_strength", ""], figures["links", ""], figures["recall", ""]) == (2, 6, 1), "all are planted"
     assert 0.1 < (figures["false_positives", ""] or 0) < 0.2, "one re-paired hire in six is planted: 1 in 7 linked"
     assert [figures["pairs", kind] for kind in KINDS] == [600, 0, 0, 600]
@@ -86,7 +95,7 @@ def test_the_task_reads_batches(world: list[Row]) -> None:
 def test_where_there_is_nothing_to_learn(world: list[Row]) -> None:
     hires, others = [row for row in world if row[0] == 1], [row for row in world if row[0] == 4]
     for rows, n_candidates in ((hires, True), (others, False), ([], False)):
-        found = fitted(rows, Penalty())
+        found = fitted(rows, Penalty(), named=(("occupation=0", "occupation=10"),))
         figures = figures_of(found)
         assert (figures["links", ""], figures["recall", ""], figures["chosen_strength", ""]) == (0, None, None)
         assert bool(figures["candidate_links", ""]) == bool(found["link"]) == n_candidates

@@ -161,3 +161,26 @@ def test_shares_and_small_markets(spark: SparkSession, board: dict[str, DataFram
     assert not set(random) & {(1, 101), (3, 104), (4, 102)}, "no hire among them"
     again = pairs_of(world | {"events": world["events"].repartition(3, "job_id")}, **options).collect()
     assert {(r.seeker_id, r.job_id, r.kind) for r in again} == {(r.seeker_id, r.job_id, r.kind) for r in found}
+
+
+def test_of_too_many_hires_a_share_is_drawn(spark: SparkSession) -> None:
+    every = spark.range(2000).selectExpr("id AS seeker_id", "id + 5000 AS job_id")
+    at, terms = "timestamp'2026-01-02' AS valid_from", "map('occupation', array(1), 'region', array(7)) AS terms"
+    board = {
+        "hires": every.selectExpr("*", "timestamp'2026-01-10' AS hired_ts", "1.0D AS weight", "'move' AS source"),
+        "events": spark.createDataFrame([], EVENTS),
+        "seeker_terms": every.selectExpr("seeker_id", at, terms),
+        "job_terms": every.selectExpr("job_id", at, terms),
+    }
+    options = {"applied_per_hire": 0.0, "seen_per_hire": 0.0, "random_per_hire": 1.0}
+    whole = pairs_of(board, **options, max_pairs=4000)
+    assert whole.where("kind = 'hire'").count() == 2000
+    some = pairs_of(board, **options, max_pairs=1000).collect()
+    hires = {(r.seeker_id, r.job_id) for r in some if r.kind == "hire"}
+    assert 430 < len(hires) < 570, "a quarter of 2,000 hires, with as many re-paired"
+    repaired = {(r.seeker_id, r.job_id) for r in some if r.kind == "random"}
+    assert 430 < len(repaired) < 570
+    assert {seeker for seeker, _ in repaired} <= {seeker for seeker, _ in hires}, "of the hires drawn"
+    mixed = board | {"hires": board["hires"].repartition(5, "job_id")}
+    again = pairs_of(mixed, **options, max_pairs=1000).where("kind = 'hire'").collect()
+    assert {(r.seeker_id, r.job_id) for r in again} == hires, "the same ones in any order"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from itertools import combinations, product
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from jobs.graph import links as mining
+from jobs.graph.combinations import COMBINATION_BYTES, PAIR_BYTES
 from jobs.graph.fit import HIRE, LabelledPairs, term_columns
 from jobs.graph.hires import KINDS
 from jobs.graph.links import LINKS, Limits, MinedLinks, mine_links
@@ -38,8 +40,9 @@ def mined(pairs: list[Pair], templates: list[Template], **limits: int) -> MinedL
     return mine_links(rows.labels, rows.terms, templates, Limits(**limits))
 
 
-def rows_of(found: MinedLinks) -> list[dict[str, object]]:
-    return pa.Table.from_batches(found.batches(), LINKS).to_pylist()
+def rows_of(found: MinedLinks, places: list[int] | None = None) -> list[dict[str, object]]:
+    links = np.arange(len(found.items)) if places is None else np.array(places)
+    return pa.Table.from_batches(found.batches(links), LINKS).to_pylist()
 
 
 def carried(found: MinedLinks) -> Carried:
@@ -99,8 +102,16 @@ def test_mining_equals_enumeration(max_arity: int, seed: int, monkeypatch: pytes
     rows = rows_of(found)
     assert [(r["seeker_segment"], r["job_segment"]) for r in rows] == sorted(expected), "8, 9, 10, as text sorts them"
     monkeypatch.setattr(mining, "ROWS_AT_ONCE", 7)
+    assert rows_of(found, [9, 0, 8]) == [rows[9], rows[0], rows[8]]
+    segments = [(str(row["seeker_segment"]), str(row["job_segment"])) for row in rows]
+    asked = [segments[9], ("skill=8&skill=999", "skill=8"), segments[0], ("skill=" * 10, "&".join(["skill=8"] * 10))]
+    assert found.named(asked).tolist() == [0, 9], "those that there are"
+    assert found.named(segments).tolist() == list(range(len(rows)))
+    assert found.named([]).tolist() == []
     draw.shuffle(pairs)
-    assert rows_of(mined(pairs, templates, min_support=3, max_arity=max_arity)) == rows, "in whatever order"
+    found = mined(pairs, templates, min_support=3, max_arity=max_arity, threads=2)
+    assert rows_of(found) == rows, "in whatever order, by however many"
+    assert found.supports == [3] * max_arity
 
 
 def test_a_literal_world() -> None:
@@ -143,6 +154,26 @@ def test_a_hire_with_forty_skills_stays_bounded() -> None:
         {"skill=0&skill=1", "skill=0&skill=2", "skill=1&skill=2"},
     )
     assert {row["seeker_segment"] for row in rows_of(found)} == alone | together, "four alone, three combined"
+
+
+def test_where_memory_is_short_a_link_needs_more_hires() -> None:
+    draw = random.Random(5)
+    pairs: list[Pair] = [
+        ("hire" if draw.random() < 0.8 else "seen", 1.0, *({"skill": [draw.choice([1, 1, 1, 2, 3])]} for _ in range(2)))
+        for _ in range(60)
+    ]
+    hired = {(seeker["skill"][0], job["skill"][0]) for kind, _, seeker, job in pairs if kind == "hire"}
+    carriers = [(seeker["skill"][0], job["skill"][0]) in hired for _, _, seeker, job in pairs]
+    n_bytes = COMBINATION_BYTES * len(hired) + PAIR_BYTES * sum(carriers)
+    whole, less = (
+        mined(pairs, TEMPLATES, max_arity=1, min_support=1, memory=memory) for memory in (n_bytes, n_bytes - 1)
+    )
+    assert (whole.supports, less.supports) == ([1], [2])
+    enough = [mined(pairs, TEMPLATES, max_arity=1, min_support=support) for support in (1, 2)]
+    assert len(enough[0].items) > len(enough[1].items) > 0
+    assert [carried(whole), carried(less)] == [carried(found) for found in enough]
+    nothing = mined(pairs, TEMPLATES, memory=0)
+    assert len(nothing.items) == 0 < nothing.supports[0] == nothing.supports[1]
 
 
 def test_no_hires_make_no_links() -> None:
