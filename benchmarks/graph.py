@@ -31,10 +31,13 @@ from jobs.reporting.plots import link_path
 
 @dataclass(frozen=True)
 class Size:
-    """Hires of each run, the last of which is asked for audiences too, and of the one run that has rivals."""
+    """Hires of each run, of which the last is asked for audiences too; of the one that has rivals; and of the one in
+    which a single hire is enough for a candidate, 0 for none.
+    """
 
     hires: tuple[int, ...]
     rivals: int
+    wide: int = 0
     submit: str = "pyspark-shell"
 
 
@@ -48,7 +51,7 @@ MANY_MINUTES = (
 SIZES = {
     "smoke": Size(hires=(1_000, 2_000), rivals=1_000),
     "small": Size(hires=(2_000, 10_000, 20_000, 40_000), rivals=10_000),
-    "full": Size(hires=(50_000, 150_000, 500_000), rivals=50_000, submit=MANY_MINUTES),
+    "full": Size(hires=(50_000, 150_000, 500_000), rivals=50_000, wide=500_000, submit=MANY_MINUTES),
 }
 
 
@@ -87,6 +90,8 @@ def main() -> None:
         },
     }
     figures |= {name: run[name] for run in runs for name in run if name.startswith(("naive_", "liblinear_"))}
+    if size.wide:
+        figures |= printed(["--hires", str(size.wide), "--support", "1"], size, kept / "wide.txt")
     if given.data:
         figures |= next_occupations(Path(given.data), SEED)
     else:
@@ -104,10 +109,15 @@ def exponent(runs: list[dict[str, Any]], cost: str) -> float | None:
 
 
 def measured(n_hires: int, size: Size, output: Path) -> dict[str, Any]:
-    """The figures of one size, from `output` where they are there; what was printed is printed."""
+    """The figures of one size."""
+    options = ["--rivals"] * (n_hires == size.rivals) + ["--audiences"] * (n_hires == size.hires[-1])
+    return printed(["--hires", str(n_hires), *options], size, output)
+
+
+def printed(options: list[str], size: Size, output: Path) -> dict[str, Any]:
+    """The figures of `graph_size`, from `output` where they are there; what was printed is printed."""
     if not output.exists():
-        command = [sys.executable, "-m", "benchmarks.graph_size", "--hires", str(n_hires)]
-        command += ["--rivals"] * (n_hires == size.rivals) + ["--audiences"] * (n_hires == size.hires[-1])
+        command = [sys.executable, "-m", "benchmarks.graph_size", *options]
         load = os.getloadavg()[0]
         environ = os.environ | {"PYSPARK_SUBMIT_ARGS": size.submit}
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environ)

@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--audiences", action="store_true")
     parser.add_argument("--memory", action="store_true", help="without Spark, as `graph_memory` learns")
     parser.add_argument("--brief", action="store_true", help="with --memory: no rules beside each other")
-    parser.add_argument("--support", type=int, default=0, help="with --memory: hires that a link needs; cost alone")
+    parser.add_argument(
+        "--support", type=int, default=0, help="hires that a link needs; cost alone, with more memory"
+    )
     given = parser.parse_args()
     if given.memory:
         in_memory(given.hires, is_brief=given.brief, support=given.support, has_audiences=given.audiences)
@@ -58,10 +60,14 @@ def main() -> None:
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:
         # the first Spark jobs of a session and the first call of a compiled loop are no part of any size
-        learnt(spark, hire_market(1_000, SEED), Path(folder) / "warm")
+        learnt(spark, write_tables(hire_market(1_000, SEED), Path(folder) / "warm"))
+        if given.support:
+            print(json.dumps(wide(spark, given.hires, limits_of(given.support), Path(folder) / "run")))
+            return
         market, later = split(hire_market(given.hires * 5 // 4, SEED))
+        paths = write_tables(market, Path(folder) / "run")
         with Peak() as peak:
-            run = learnt(spark, market, Path(folder) / "run")
+            run = learnt(spark, paths, into=Path(folder) / "run")
         figures = run | {"peak_mb": round(peak.mb)}
         naively = naive(spark, Path(folder) / "run") if given.rivals else None
         spark.stop()
@@ -85,12 +91,35 @@ def main() -> None:
     print(json.dumps(figures))
 
 
+def limits_of(support: int) -> Limits:
+    """LIMITS, or where so few hires are enough, with room for all candidates."""
+    return replace(LIMITS, min_support=support, memory=3 * LIMITS.memory) if support else LIMITS
+
+
+def wide(spark: SparkSession, n_hires: int, limits: Limits, folder: Path) -> dict[str, Any]:
+    """What it costs to have candidates by tens of millions, by Spark; the market is not in memory meanwhile."""
+    market = split(hire_market(n_hires * 5 // 4, SEED))[0]
+    paths, digest = write_tables(market, folder), market.hash
+    del market
+    with Peak() as peak:
+        run = learnt(spark, paths, limits)
+    print(
+        f"\n{n_hires:,d} hires, where {limits.min_support} makes a candidate: {run['candidates']:,d} candidate links, "
+        f"{run['links_by_spark']} kept; data {digest}\n  {run['seconds']:.1f} s, {run['cpu_seconds']:.1f} s of cores' "
+        f"time; peak {peak.mb:,.0f} MB, with a heap of {spark.conf.get('spark.driver.memory')}",
+        flush=True,
+    )
+    return {f"wide_{name}": run[name] for name in ("candidates", "seconds", "cpu_seconds")} | {
+        "wide_peak_mb": round(peak.mb)
+    }
+
+
 def in_memory(n_hires: int, *, is_brief: bool, support: int, has_audiences: bool) -> None:
     """The counting, the path and the choice alone, in this process."""
     command = f"python -m benchmarks.graph_size --memory --hires {n_hires}" + " --brief" * is_brief
     command += " --audiences" * has_audiences
     command += f" --support {support}" if support else ""
-    limits = replace(LIMITS, min_support=support or LIMITS.min_support)
+    limits = limits_of(support)
     head(command, f"{limits}\n{NO_HIRES}\n{PENALTY}", SEED)
     learn(hire_market(1_000, SEED), NO_HIRES, LIMITS, PENALTY, SEED)
     market, later = split(hire_market(n_hires * 5 // 4, SEED))
@@ -121,22 +150,26 @@ def counts(trained: Fitted) -> dict[str, int]:
     return {"pairs": len(trained.pairs.kind), "candidates": len(carriers), "matches": len(carriers.values)}
 
 
-def learnt(spark: SparkSession, market: HireMarket, folder: Path) -> dict[str, Any]:
-    """The whole way, timed; its pairs are written to `folder` after the clock."""
-    paths = write_tables(market, folder)
+def learnt(
+    spark: SparkSession, paths: dict[str, str], limits: Limits = LIMITS, into: Path | None = None
+) -> dict[str, Any]:
+    """The whole way from tables, timed; its pairs are written to `into` after the clock."""
     tables = {name: spark.read.parquet(path) for name, path in paths.items()}
     start, cpu = time.perf_counter(), cpu_seconds(os.getpid())
     pairs = held(
         labelled_pairs(tables["hires"], tables["events"], tables["seeker_terms"], tables["job_terms"], UNTIL, NO_HIRES)
     )
     paired = time.perf_counter()
-    n_links = len(learn_links(pairs, TEMPLATES, LIMITS, PENALTY).links.collect())
+    found = learn_links(pairs, TEMPLATES, limits, PENALTY)
+    n_links = len(found.links.collect())
     end, cpu = time.perf_counter(), cpu_seconds(os.getpid()) - cpu
-    pairs.write.mode("overwrite").parquet(str(folder / "pairs"))
-    rows_by_time(pairs, TEMPLATES).write.mode("overwrite").parquet(str(folder / "rows"))
+    if into:
+        pairs.write.mode("overwrite").parquet(str(into / "pairs"))
+        rows_by_time(pairs, TEMPLATES).write.mode("overwrite").parquet(str(into / "rows"))
     return {
         "seconds": round(end - start, 1), "pair_seconds": round(paired - start, 1),
         "learn_seconds": round(end - paired, 1), "cpu_seconds": round(cpu, 1), "links_by_spark": n_links,
+        "candidates": next(round(value) for name, value, _ in found.figures if name == "candidate_links"),
     }  # fmt: skip
 
 

@@ -209,6 +209,9 @@ def after(
     pairs, last = groups
     n_items = int(carried.values.max(initial=-1)) + 1
     of_group, of_item = fewer_than or (np.full(len(pairs), ANY), np.full(n_items, ANY))
+    # of one type always, as the loop is compiled for each that comes
+    compared = pairs.offsets, pairs.values, last.astype(np.int32), of_group.astype(np.int64)
+    of_item = of_item.astype(np.int64)
     longest = int(carried.lengths.max(initial=0))
     n_chunk = min(int(pairs.lengths.max(initial=0)) * longest, CHUNK) + longest
 
@@ -216,9 +219,8 @@ def after(
         start, end = part
         while start < end:
             next_start, found, weights, of_each = counted(
-                (pairs.offsets, pairs.values, last.astype(np.int32), of_group), start, end,
-                (carried.offsets, carried.values), of_item, labels.is_hire, labels.weight, collected.support, is_last,
-                BATCH, n_chunk,
+                compared, start, end, (carried.offsets, carried.values), of_item, labels.is_hire, labels.weight,
+                collected.support, is_last, BATCH, n_chunk,
             )  # fmt: skip
             collected.add((source, start), found, weights, of_each)
             start = next_start
