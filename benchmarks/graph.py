@@ -43,9 +43,9 @@ class Size:
 
 # Hires below which a run is mostly Spark's jobs, and says nothing of how the cost grows.
 FIXED_COSTS = 10_000
-# As conf/spark says of a job of many minutes: the second compiler and a parallel collector; and a larger heap.
+# As conf/spark says of a job of many minutes: the second compiler and a parallel collector.
 MANY_MINUTES = (
-    "--driver-memory 3g --driver-java-options "
+    "--driver-memory 2g --driver-java-options "
     "'-XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseParallelGC' pyspark-shell"
 )
 SIZES = {
