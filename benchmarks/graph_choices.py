@@ -23,7 +23,7 @@ from benchmarks.graph_data import N_OCCUPATIONS, HireMarket, hire_market, split,
 from benchmarks.graph_head import head
 from benchmarks.graph_memory import learn, said
 from benchmarks.graph_scores import matches_of, occupations, planted
-from jobs.graph.engine import graph_engine
+from jobs.graph.engines import graph_engine
 from jobs.graph.fit import Fitted
 from jobs.graph.hires import NoHires
 from jobs.graph.inferred import Inference, inferred_links

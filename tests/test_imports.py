@@ -91,6 +91,41 @@ def test_the_lake_is_seen_to_open_them():
     assert found_in([LAKE], opens_delta) != []
 
 
+def test_what_benchmarks_import_of_the_project_is_there():
+    """Nobody runs them here, as they take hours and their rivals."""
+    assert found_in(sources("benchmarks"), missing) == []
+    assert list(missing(ast.parse("from jobs.lake import Lake, Pond\nfrom jobs import lake, pond"))) == [
+        ("jobs.lake.Pond", 1),
+        ("jobs.pond", 2),
+    ]
+
+
+def missing(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yields what is imported by name from a module of the project that neither defines nor imports it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PACKAGES | {"benchmarks"}:
+            place = ROOT.joinpath(*str(node.module).split("."))
+            source = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
+            known = defined(ast.parse(source.read_text(encoding="utf-8")))
+            for name in (alias.name for alias in node.names):
+                if name not in known and not (place / f"{name}.py").exists() and not (place / name).is_dir():
+                    yield f"{node.module}.{name}", node.lineno
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """The names that a module has when it has been imported."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        for part in ast.walk(node) if not isinstance(node, ast.FunctionDef | ast.ClassDef) else ():
+            if isinstance(part, ast.Name):
+                names.add(part.id)
+            elif isinstance(part, ast.alias):
+                names.add((part.asname or part.name).partition(".")[0])
+    return names
+
+
 @pytest.mark.parametrize(
     "source",
     [
