@@ -84,13 +84,6 @@ class Backend:
         """What the GPU's memory still has room for, CuPy's own store included."""
         return self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes()
 
-    def put_in_host_memory(self, array: np.ndarray) -> Array:
-        """The array in page-locked memory of the host, as an array that a GPU's kernels read over the bus."""
-        locked = importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype)
-        locked[...] = array
-        memory = self.xp.cuda.UnownedMemory(locked.ctypes.data, locked.nbytes, locked, int(self.device.split(":")[1]))
-        return self.xp.ndarray(array.shape, array.dtype, self.xp.cuda.MemoryPointer(memory, 0))
-
     def product_rounding(self) -> float:
         """Relative error of one product of the matrix product beyond float32's own rounding."""
         # With TF32 each factor keeps 10 bits of its mantissa.

@@ -1,10 +1,10 @@
 // Which jobs each query is compared with: rows drawn from postings, and the whole filter checked on each.
 
-// A set of terms as bits: bit c of a set is set where the set holds the c-th term of the column.
-// `set_of[i]`, `codes[i]` (n,) int32; `bits` (sets, n_words) starts at zero.
-extern "C" __global__ void set_bits(const int* set_of, const int* codes, int n, i64 n_words, u32* bits) {
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
-        atomicOr(bits + set_of[i] * n_words + codes[i] / 32, 1u << codes[i] % 32);
+// Sets of terms as bits: bit c of a set is set where the set holds the c-th term of its column. `places` (n,) are the
+// bits to set of all sets of a filter, one set's words after another's; `words` start at zero.
+extern "C" __global__ void set_bits(const i64* places, i64 n, u32* words) {
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x)
+        atomicOr(words + places[i] / 32, 1u << places[i] % 32);
 }
 
 // Postings from `posting` on fill the places from `place` on; they are those of the term `code`, drawn for `set`.

@@ -149,6 +149,15 @@ extern "C" __global__ void rank_keys(const u64* keys, const u32* n_keys, i64 key
     }
 }
 
+// Begins each query's keys (n, key_capacity) with the k best so far, NO_KEY among them where there are fewer.
+extern "C" __global__ void keep_keys(const u64* best_keys, int n, int k, i64 key_capacity, u32* n_keys, u64* keys) {
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)n * k; i += (i64)gridDim.x * blockDim.x) {
+        i64 query = i / k, place = i % k;
+        keys[query * key_capacity + place] = best_keys[i];
+        if (place == 0) n_keys[query] = k;
+    }
+}
+
 // Ids and scores of n keys: -1 and -inf for NO_KEY. `sorted_ids` by rank.
 extern "C" __global__ void decode_keys(const u64* keys, i64 n, const i64* sorted_ids, i64* ids, u32* scores) {
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
