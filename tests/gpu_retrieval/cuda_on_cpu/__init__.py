@@ -24,6 +24,7 @@ COMPILER = shutil.which("g++")
 HERE = Path(__file__).parent
 # Without -ffast-math: float32 stays as rounded as a GPU's.
 OPTIONS = ("-std=c++20", "-O1", "-x", "c++", "-shared", "-fPIC", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-w")
+KERNEL = r"KERNEL\((?:\d+)(?:, \d+)?\) void (\w+)"
 TYPES = {
     "int": "int32",
     "i64": "int64",
@@ -73,7 +74,7 @@ def parameters(source: str) -> dict[str, list[tuple[str, bool]]]:
         body = macro.partition("\n")[2].replace("\\\n", "\n")
         source += body.replace("##name", name).replace("Code*", f"{code}*")
     found = {}
-    for name, listed in re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\)', source):
+    for name, listed in re.findall(KERNEL + r"\(([^)]*)\)", source):
         if "##" not in name:
             found[name] = [parameter(text) for text in listed.split(",")]
     return found
@@ -170,6 +171,11 @@ class EmulatedCupy(StrictCupy):
         return RawModule
 
 
+def most_threads(source: str) -> dict[str, int]:
+    """Threads that a block of each kernel may have; of a macro's kernels under the name that it begins with."""
+    return {name: int(threads) for threads, name in re.findall(KERNEL.replace("?:", "", 1), source)}
+
+
 class RawModule:
     """`cupy.RawModule`, as far as the package uses it."""
 
@@ -184,14 +190,15 @@ class RawModule:
         if RawModule.library is None:
             RawModule.folder = tempfile.TemporaryDirectory(prefix="kernels_on_cpu_")
             RawModule.library = compiled(Path(RawModule.folder.name))
-        self.parameters = parameters(code)
+        self.parameters, self.most_threads = parameters(code), most_threads(code)
 
     def get_function(self, name: str):
         expected = self.parameters[name]
+        most = next(threads for begins, threads in self.most_threads.items() if name.startswith(begins))
 
         def launch(grid, block, args, *, shared_mem: int = 0) -> None:
             assert all(type(side) is int and side > 0 for side in (*grid, *block)), (name, grid, block)
-            assert shared_mem <= 48 << 10
+            assert shared_mem <= 48 << 10 and block[0] <= most, (name, block, shared_mem)
             assert len(args) == len(expected), (name, len(args), len(expected))
             values = [held(name, i, arg, *expected[i]) for i, arg in enumerate(args)]
             pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
