@@ -133,7 +133,7 @@ def streamed(index: TermKnnIndex) -> TermKnnIndex:
     """The same rows with a third of the device memory that they take."""
     rows = index._rows
     most = sum(map(device_bytes, rows.hosts)) // 3
-    return TermKnnIndex(rows.hosts, rows.alive, "", index._backend, most)
+    return TermKnnIndex(rows.hosts, rows.alive, "", index._backends, most)
 
 
 def machine(cupy: Any) -> str:

@@ -115,6 +115,16 @@ def import_cupy() -> ModuleType | None:
         return None
 
 
+def choose_backends(device: str) -> list[Backend]:
+    """One, or for "cuda:0,cuda:1" several different GPUs."""
+    if not isinstance(device, str) or "," not in device:
+        return [choose_backend(device)]
+    backends = [choose_backend(name) for name in device.split(",")]
+    if len({backend.device for backend in backends}) < len(backends) or not all(b.on_gpu for b in backends):
+        raise ValueError(f"device: expected different GPUs between commas, got {device!r}")
+    return backends
+
+
 def choose_backend(device: str) -> Backend:
     """The backend for "cpu", "cuda", "cuda:N" or "auto" (the first GPU where there is one, else the CPU)."""
     if not isinstance(device, str):

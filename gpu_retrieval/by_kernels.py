@@ -104,7 +104,9 @@ def search(task: SearchTask) -> Hits:
         fitting = sizes(task, parts, shape)
         if fitting is None or not can_search(task, parts, shape):
             return scan_tiles(task)
-        hits = Hits.none(len(task.queries), task.k)
+        # Batches write every query's row, as far as there are jobs.
+        whole = task.k <= task.n_alive
+        hits = (Hits.unwritten if whole else Hits.none)(len(task.queries), task.k)
         unfinished = _Search(task, fitting, parts, kernels, hits).run()
         if len(unfinished):
             rest = scan_tiles(task.take(unfinished))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from gpu_retrieval import dealing
 from gpu_retrieval import explain as explaining
 from gpu_retrieval import storage as files
-from gpu_retrieval.backend import Backend, choose_backend
+from gpu_retrieval.backend import Backend, choose_backends
 from gpu_retrieval.building import check_alike, new_segment
 from gpu_retrieval.checks import check_array, check_finite, check_int, check_str
 from gpu_retrieval.clauses import Clause, check_where
 from gpu_retrieval.errors import FingerprintMismatch
-from gpu_retrieval.placement import placement
 from gpu_retrieval.plans import PLANS, choose_plan, plans_on
 from gpu_retrieval.quantize import STORAGES
 from gpu_retrieval.ragged import Ragged
@@ -38,11 +38,11 @@ class TermKnnIndex:
         segments: list[Segment],
         alive: list[np.ndarray],
         fingerprint: str,
-        backend: Backend,
+        backends: list[Backend],
         device_memory: int | None,
     ) -> None:
-        self._rows = Rows(segments, alive, backend)
-        self._backend = backend
+        self._backend, self._backends = backends[0], backends
+        self._rows = Rows(segments, alive, self._backend)
         self._device_memory = device_memory
         self.fingerprint = fingerprint
 
@@ -67,15 +67,16 @@ class TermKnnIndex:
         of int32 a field, terms 0 or more. `numbers` (n,) float64 (NaN is missing) or int64 (never missing) a
         number. `storage` is what is scanned ("float32", "float16", "int8"): it changes speed and memory,
         never the answer. `fingerprint` names the model that made the vectors. `device` is "auto", "cpu" or
-        "cuda:N". `device_memory` is bytes of a GPU's that the index may take, beside a search's `memory_budget`; None
-        for what is free there. A larger index streams through it in tiles, to the same answer.
+        "cuda:N", or several GPUs as "cuda:0,cuda:1", which share the rows. `device_memory` is bytes of each GPU's that
+        the index may take, beside a search's `memory_budget`; None for what is free there. A larger index streams
+        through it in tiles, to the same answer.
         """
-        backend, device_memory = choose_backend(device), _check_memory(device_memory)
+        backends, device_memory = choose_backends(device), _check_memory(device_memory)
         if storage not in STORAGES:
             raise ValueError(f"storage: expected one of {list(STORAGES)}, got {storage!r}")
         segment = new_segment(ids, vectors, terms or {}, numbers or {}, storage)
         alive = np.ones(len(segment), dtype=bool)
-        return cls([segment], [alive], check_str("fingerprint", fingerprint), backend, device_memory)
+        return cls([segment], [alive], check_str("fingerprint", fingerprint), backends, device_memory)
 
     def __len__(self) -> int:
         """Jobs that can be found."""
@@ -114,8 +115,8 @@ class TermKnnIndex:
 
     @property
     def device(self) -> str:
-        """Where searches run: "cpu" or "cuda:N"."""
-        return self._backend.device
+        """Where searches run: "cpu", "cuda:N" or several of these between commas."""
+        return ",".join(backend.device for backend in self._backends)
 
     @property
     def plans(self) -> tuple[str, ...]:
@@ -152,6 +153,8 @@ class TermKnnIndex:
         """
         task = self._task(queries, k, where, exclude, prior, memory_budget)
         self._check_fingerprint(fingerprint)
+        if len(self._backends) > 1:
+            return dealing.search(task, plan, self._backends)
         name, _ = choose_plan(plan, lambda: task.groups, len(self._rows), self.d, self._backend)
         with self._backend.active():
             return PLANS[name](task)
@@ -163,9 +166,7 @@ class TermKnnIndex:
         words = explaining.explain(self._segments, len(self), where)
         if not self._backend.on_gpu:
             return words
-        with self._backend.active():
-            placed = placement(self._rows.by_id, self._segments, self._backend, self._device_memory)
-        return f"{words}\nthe index {placed.describe()}" if placed.n_tiles else words
+        return "\n".join([words, *dealing.describe(self._rows, self._backends, self._device_memory)])
 
     def why_not(
         self,
@@ -233,9 +234,9 @@ class TermKnnIndex:
         IndexFileError where a file is missing or not as it was written. Sizes are always checked, checksums
         unless `verify=False` (they were checked when the copy was made, say).
         """
-        backend, device_memory = choose_backend(device), _check_memory(device_memory)
+        backends, device_memory = choose_backends(device), _check_memory(device_memory)
         segments, alive, fingerprint = files.load(Path(folder), verify=verify)
-        return cls(segments, alive, fingerprint, backend, device_memory)
+        return cls(segments, alive, fingerprint, backends, device_memory)
 
     def _task(
         self,

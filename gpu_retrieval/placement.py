@@ -42,24 +42,22 @@ class Placement:
         hosts = [segment.host for segment in segments]
         # What searches before found out of filters of one shape, by shape.
         self.shapes: dict[tuple[object, ...], Any] = {}
-        self.n_bytes, self.n_tiles, self.n_kept = sum(map(device_bytes, hosts)), 0, 0
-        beside = BYTES_BESIDE * sum(map(len, hosts))
+        self.n_bytes, self.n_tiles, self.n_kept, self._place_bytes = sum(map(device_bytes, hosts)), 0, 0, 0
+        n_rows = sum(map(len, hosts))
         room = free_bytes(segments, backend) - HEADROOM if most is None else most
-        self._place_bytes = 0
-        if self.n_bytes + beside <= room:
-            held = [held_of(segment) for segment in segments]
-            self._shards = list(map(Shard, hosts, bases(hosts), held))
+        for_tiles = room - BYTES_BESIDE * n_rows
+        if n_rows == 0 or self.n_bytes <= for_tiles:
+            self._shards = list(map(Shard, hosts, bases(hosts), map(held_of, segments)))
             return
+        check_room(TILES_HELD * max(arrays_bytes(host) + row_bytes(host) for host in hosts), for_tiles, n_rows)
         for segment in segments:
             _HELD.pop(segment, None)
-        parts = [part for host in hosts for part in tiles(host, min(MOST_TILE_BYTES, (room - beside) // TILES_HELD))]
+        parts = [part for host in hosts for part in tiles(host, min(MOST_TILE_BYTES, for_tiles // TILES_HELD))]
         sizes = [device_bytes(part) for part in parts]
-        places, self.n_tiles = PLACES * max(sizes), len(parts)
-        if beside + places > room:
-            least = f"{beside + places:,} bytes for {sum(map(len, hosts)):,} jobs"
-            raise ValueError(f"device_memory: expected at least {least}, got {room:,}")
-        self.n_kept = int(np.searchsorted(np.cumsum(sizes), room - beside - places, side="right"))
-        self._place_bytes = max(sizes)
+        self.n_tiles, self._place_bytes = len(parts), max(sizes)
+        # A row of many terms may take more than a tile's share.
+        check_room(PLACES * max(sizes), for_tiles, n_rows)
+        self.n_kept = int(np.searchsorted(np.cumsum(sizes), for_tiles - PLACES * max(sizes), side="right"))
         held = [Held(Source(part), backend) for part in parts]
         self._shards = list(map(Shard, parts, bases(parts), held))
 
@@ -106,9 +104,9 @@ class Placement:
     def describe(self) -> str:
         """Words for `explain`."""
         held = f"{self.n_bytes / 2**20:,.1f} MiB"
-        return (
-            f"streams through {self._backend.device} in {self.n_tiles:,} tiles, {self.n_kept:,} of which stay: {held}"
-        )
+        if not self.n_tiles:
+            return f"lie on {self._backend.device}: {held}"
+        return f"stream through {self._backend.device} in {self.n_tiles:,} tiles, {self.n_kept:,} of which stay: {held}"
 
 
 class Places:
@@ -172,14 +170,27 @@ class Places:
             self._events[stage] = self._stream.record()
 
 
+def check_room(least: int, got: int, n_rows: int) -> None:
+    """ValueError where tiles would have less room than that."""
+    if got < least:
+        beside = BYTES_BESIDE * n_rows
+        raise ValueError(
+            f"device_memory: expected at least {least + beside:,} bytes for {n_rows:,} jobs, got {got + beside:,}"
+        )
+
+
+def arrays_bytes(host: Segment) -> int:
+    """What arrays take beside their rows: rounding up to ALIGN, and one start more than rows."""
+    return (3 + 3 * len(host.terms) + len(host.numbers)) * (ALIGN + 8)
+
+
 def device_bytes(host: Segment) -> int:
     """What all arrays of a segment take on the device, at most."""
     nnz = sum(len(column.rows) for column in host.terms.values())
-    n_arrays = 3 + 3 * len(host.terms) + len(host.numbers)
-    return len(host) * _row_bytes(host) + 8 * nnz + n_arrays * (ALIGN + 8)
+    return len(host) * row_bytes(host) + 8 * nnz + arrays_bytes(host)
 
 
-def _row_bytes(host: Segment) -> int:
+def row_bytes(host: Segment) -> int:
     """Of each row, what its terms take aside."""
     d = host.vectors.shape[1]
     codes = -(-d // STEP) * STEP * (1 if host.storage == "int8" else 2)
@@ -188,11 +199,11 @@ def _row_bytes(host: Segment) -> int:
 
 def tiles(host: Segment, most: int) -> Iterator[Segment]:
     """The segment in stretches of rows that take no more on the device each, a single row's bytes excepted."""
-    per_row = np.full(len(host), _row_bytes(host), dtype=np.int64)
+    per_row = np.full(len(host), row_bytes(host), dtype=np.int64)
     for column in host.terms.values():
         per_row += 8 * np.bincount(column.rows, minlength=len(host))
     upto, first = np.cumsum(per_row), 0
-    most -= (3 + 3 * len(host.terms) + len(host.numbers)) * (ALIGN + 8)
+    most -= arrays_bytes(host)
     while first < len(host):
         done = int(upto[first - 1]) if first else 0
         last = max(first + 1, int(np.searchsorted(upto, done + most, side="right")))

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +86,7 @@ def parameter(text: str) -> tuple[str, bool]:
     return TYPES.get(kind, kind), "*" in text
 
 
+LOCK = Lock()
 # What numbers lie at an address that was handed out as a number: name of their dtype, bytes.
 DECLARED: dict[int, tuple[str, int]] = {}
 
@@ -117,7 +119,7 @@ def declared(address: int) -> str | None:
     """Name of the dtype of what was last said to lie there."""
     if address in DECLARED:
         return DECLARED[address][0]
-    parts = reversed(DECLARED.items())
+    parts = reversed(list(DECLARED.items()))
     return next((name for start, (name, n_bytes) in parts if start <= address < start + n_bytes), None)
 
 
@@ -204,7 +206,9 @@ class RawModule:
             pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
             x, y = (*grid, 1)[:2]
             RawModule.launches.append((name, tuple(grid), block[0]))
-            getattr(RawModule.library, f"launch_{name}")(x, y, block[0], pointers)
+            # Devices of one process have threads of their own; here they are one.
+            with LOCK:
+                getattr(RawModule.library, f"launch_{name}")(x, y, block[0], pointers)
 
         return launch
 
