@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_retrieval.clauses import AllIn, AnyOf, Clause, NoneOf, TermClause, each
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Clause, NoneOf, TermClause, each
 from gpu_retrieval.columns import TermColumn
 from gpu_retrieval.groups import NO_DRIVER, conjuncts
 from gpu_retrieval.ragged import numbered
@@ -156,6 +156,19 @@ def term_clauses(where: Clause | None) -> Iterator[TermClause]:
 
 
 def _drivers(where: Clause | None, n_queries: int, asked: dict[int, Asked], hosts: list[Segment]) -> Iterator[Driver]:
-    for part in conjuncts(where, np.ones(n_queries, dtype=bool)) if where is not None else ():
+    for part in _conjuncts(where, n_queries):
         if isinstance(part, (AnyOf, AllIn)) and not part.missing_passes:
             yield Driver(part, asked[id(part.rows)], hosts)
+
+
+def _conjuncts(where: Clause | None, n_queries: int) -> Iterator[Clause]:
+    """As `conjuncts`, which copies clauses, where some apply to some queries only."""
+    if where is None:
+        return
+    if any(clause.applies is not None for clause in each(where)):
+        yield from conjuncts(where, np.ones(n_queries, dtype=bool))
+    elif isinstance(where, AllOf):
+        for clause in where.clauses:
+            yield from _conjuncts(clause, n_queries)
+    else:
+        yield where

@@ -121,19 +121,16 @@ class Batch:
         sorted_ids, _ = self.task.order.on(self.task.backend)
         grid = (min(MOST_BLOCKS, -(-n_cells // THREADS)),)
         self.launch("decode_keys", grid, self.state.best, np.int64(n_cells), sorted_ids, ids, scores)
-        parts = (
-            (ids, 8 * n_cells),
-            (scores, 4 * n_cells),
-            (self.state.n_matches, 4 * self.n),
-            (self.state.failed, self.n),
-        )
-        self._results = self.lane.fetch(*parts)
+        # Two copies: what is divided off one block lies together.
+        of_state = int(self.state.failed - self.state.n_matches) + self.n
+        self._results = self.lane.fetch((ids, int(scores - ids) + 4 * n_cells), (self.state.n_matches, of_state))
 
     def write(self, hits: Hits) -> np.ndarray:
         """Waits for the device and writes to the hits; returns the queries that are not finished."""
         self.lane.stream.synchronize()
-        ids, scores, n_matches, failed = self._results
-        hits.ids[self.rows, : self.k] = ids.view(np.int64).reshape(self.n, self.k)
-        hits.scores[self.rows, : self.k] = scores.view(np.float32).reshape(self.n, self.k)
-        hits.n_matches[self.rows] = n_matches.view(np.uint32)
-        return self.rows[failed != 0]
+        found, of_state = self._results
+        n_cells, shape = self.n * self.k, (self.n, self.k)
+        hits.ids[self.rows, : self.k] = found[: 8 * n_cells].view(np.int64).reshape(shape)
+        hits.scores[self.rows, : self.k] = found[-4 * n_cells :].view(np.float32).reshape(shape)
+        hits.n_matches[self.rows] = of_state[: 4 * self.n].view(np.uint32)
+        return self.rows[of_state[-self.n :] != 0]
