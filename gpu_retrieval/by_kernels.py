@@ -36,6 +36,8 @@ from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
 MOST_BATCH_QUERIES = 4096
+# Of the budget, one in so many parts keeps what a pass carries from tile to tile; the others are batches' under way.
+PASS_SHARE = LANES + 1
 # Above this length a product of scales may overflow on its way: the scan by arrays takes such.
 SAFE_LENGTH = 2.0**60
 
@@ -67,8 +69,7 @@ def sizes(task: SearchTask, parts: Placement, shape: Shape) -> Sizes | None:
     Half of a batch's share is its queries', half its rounds'. With k groups or more whose best reaches the limit, no
     more than 32 k places do but for ties; with fewer groups there are no more places than that either.
     """
-    # A third of the budget keeps what a pass carries from tile to tile.
-    share = task.memory_budget // (LANES + bool(parts.n_tiles))
+    share = task.memory_budget // (PASS_SHARE if parts.n_tiles else LANES)
     k, n_rows = min(task.k, task.n_alive), max(map(len, parts.hosts))
     found = min(n_rows, 32 * k + 2048)
     keys = k + min(found, 2 * k + 1024)
@@ -130,7 +131,7 @@ class _Search:
         self._fetch_shared()
         spans = list(_spans(self.draws, self.fitting.batch))
         if self.parts.n_tiles:
-            per_pass = max(1, self.task.memory_budget // 3 // State.n_bytes(self.fitting.batch, self.k))
+            per_pass = self.batches_a_pass()
             for first in range(0, len(spans), per_pass):
                 self._pass(spans[first : first + per_pass])
         else:
@@ -142,6 +143,10 @@ class _Search:
                 self._finish(batch)
         self._write(0)
         return np.concatenate(self.unfinished)
+
+    def batches_a_pass(self) -> int:
+        """Batches whose keys the budget has room for until the last tile."""
+        return max(1, self.task.memory_budget // PASS_SHARE // State.n_bytes(self.fitting.batch, self.k))
 
     def _pass(self, spans: list[tuple[int, int]]) -> None:
         """Every tile, against all of these batches before the next one."""

@@ -10,7 +10,7 @@ import random
 import numpy as np
 import pytest
 
-from gpu_retrieval import AnyOf, Ragged, TermKnnIndex, backend, kernel_check, placement, plans
+from gpu_retrieval import AnyOf, Ragged, TermKnnIndex, backend, by_kernels, kernel_check, placement, plans
 from gpu_retrieval.placement import BYTES_BESIDE, device_bytes, tiles
 from tests.gpu_retrieval import cuda_on_cpu, oracle
 
@@ -44,7 +44,7 @@ def n_tiles(index: TermKnnIndex) -> int:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_equals_the_oracle_however_it_is_cut(streaming, monkeypatch, seed):
-    """Closed jobs, priors, excluded ids, filters of every kind; k above a tile's rows, tiles of a row or two."""
+    """Closed jobs, priors, excluded ids, filters of every kind; k above a tile's rows, few rows a tile."""
     rng = random.Random(500 + seed)
     n, d = rng.choice([100, 150]), rng.choice([3, 33, 64])
     world = oracle.make_world(rng, n, d)
@@ -52,6 +52,10 @@ def test_equals_the_oracle_however_it_is_cut(streaming, monkeypatch, seed):
     storage = rng.choice(["float32", "float16", "int8"])
     monkeypatch.setattr(placement, "ALIGN", 16)
     monkeypatch.setattr(placement, "TILES_HELD", rng.choice([2, 3]))
+    # Batches of few queries, in passes of one batch or of all.
+    monkeypatch.setattr(by_kernels, "MOST_BATCH_QUERIES", rng.choice([3, 4096]))
+    if rng.random() < 0.5:
+        monkeypatch.setattr(by_kernels._Search, "batches_a_pass", lambda self: 1)
     monkeypatch.setattr(placement, "STAGE_BYTES", rng.choice([1 << 10, 1 << 25]))
     expected = oracle.answer(world, ask)
     whole = world.build(device="cuda:0", storage=storage)
@@ -72,8 +76,8 @@ def market(n: int, d: int, device: str, **options) -> tuple[TermKnnIndex, np.nda
 
 
 @pytest.mark.parametrize("storage", ["float16", "int8", "float32"])
-def test_changes_and_passes(streaming, storage):
-    """Two segments, closed jobs, some tiles that stay, several passes of batches: as the CPU answers."""
+def test_changes(streaming, storage):
+    """Two segments, closed jobs, some tiles that stay: as the CPU answers."""
     n, d = 600, 20
     rng = np.random.default_rng(4)
     queries = rng.standard_normal((9, d)).astype(np.float32)
