@@ -55,9 +55,8 @@ def rows_differ(offsets, values, others, differs):
     for row in prange(len(others)):
         start, other = offsets[row], offsets[others[row]]
         n = offsets[row + 1] - start
-        # Bits that differ in any value: without a branch, which keeps the loop in vectors.
-        different = offsets[others[row] + 1] - other ^ n
-        if different == 0:
+        different = offsets[others[row] + 1] - other != n
+        if not different:
             for i in range(n):
-                different |= values[start + i] ^ values[other + i]
-        differs[row] = different != 0
+                different |= values[start + i] != values[other + i]
+        differs[row] = different
