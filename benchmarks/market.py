@@ -8,6 +8,7 @@ by the seed; `Market.digest` names the jobs and `Asked.digest` the queries.
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +92,8 @@ class Asked:
         return mask
 
 
-def make_market(n: int, d: int, seed: int) -> Market:
+def make_market(n: int, d: int, seed: int, *, threads: int = 1) -> Market:
+    """The jobs of a seed. With more threads than one they are others, drawn by a generator a part."""
     rng = np.random.default_rng(seed)
     families = _units(rng.standard_normal((N_FAMILIES, d)))
     directions = _units(families[rng.integers(0, N_FAMILIES, N_OCCUPATIONS)] + 0.6 * _noise(rng, N_OCCUPATIONS, d))
@@ -99,10 +101,16 @@ def make_market(n: int, d: int, seed: int) -> Market:
     region = _zipf(rng, N_REGIONS, n)
     occupation = _zipf(rng, N_OCCUPATIONS, n)
     vectors = np.empty((n, d), dtype=np.float32)
-    for start in range(0, n, 100_000):
+
+    def fill(start: int, own: np.random.Generator) -> None:
         part = slice(start, min(start + 100_000, n))
-        rows = directions[occupation[part]] + 0.2 * places[region[part]] + 0.7 * _noise(rng, part.stop - start, d)
+        rows = directions[occupation[part]] + 0.2 * places[region[part]] + 0.7 * _noise(own, part.stop - start, d)
         vectors[part] = _units(rows)
+
+    starts = range(0, n, 100_000)
+    with ThreadPoolExecutor(threads) as pool:
+        # Waits for each, and raises what one of them raises.
+        list(pool.map(fill, starts, [rng] * len(starts) if threads == 1 else rng.spawn(len(starts))))
     tag = rng.integers(0, N_TAGS, n, dtype=np.int32)
     salary = np.round(np.exp(rng.normal(10.5, 0.5, n)), -2)
     return Market(vectors, region, occupation, tag, salary, seed)

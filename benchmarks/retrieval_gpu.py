@@ -1,32 +1,37 @@
 """Filtered top-k on a GPU: milliseconds a batch, queries/s a night, share of what the memory's rate allows.
 
-    python -m benchmarks.retrieval_gpu --size small      (2M jobs × 128, about two minutes)
-    python -m benchmarks.retrieval_gpu --size full       (15.5M × 128 float16, as LiNR measured; under ten minutes)
+    python -m benchmarks.retrieval_gpu --size small      (2M jobs × 128)
+    python -m benchmarks.retrieval_gpu --size full       (15.5M × 128 float16, as LiNR measured)
 
-Needs CuPy and PyTorch, no network. Prints a line a workload and, last, one line of JSON. The rival is a PyTorch product
-in float16 on the same GPU, masked and then `topk`, a batch of up to 16 queries with its masks made outside the clock;
-faiss-gpu and cuVS are named where they are missing. Answers are compared with float64 over NumPy for the first queries
-of each workload, and a wrong one stops the run.
+Needs CuPy and PyTorch, no network. Prints a line a workload and, last, one line of JSON; `--raw` names a file that gets
+the same. What `--minutes` have no room for is named and left out; the most wanted comes first. The rival is a PyTorch
+product in float16 on the same GPU, masked and then `topk`, a batch of up to 16 queries with its masks made outside the
+clock; faiss-gpu and cuVS run where they are installed. Answers are compared with float64 over NumPy for the first
+queries of each workload, and a wrong one stops the run.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
+import os
 import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.market import Asked, Market, ask, make_market
+from benchmarks.retrieval_gpu_rivals import rivals
 from gpu_retrieval import AnyOf, Hits, Ragged, TermKnnIndex
 from gpu_retrieval.backend import import_cupy
 from gpu_retrieval.kernels import Kernels
+from gpu_retrieval.placement import device_bytes
 
 SEED = 20_261_123
 D = 128
@@ -51,6 +56,7 @@ class Workload:
     market: str = ""
     repeats: int = 30
     most_ms: float | None = None
+    streamed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,45 +79,69 @@ def workloads(size: Size) -> list[Workload]:
         Workload(name="11 % pass, batch 1", n_queries=1, k=2_000, n_tags=1_100, most_ms=1.0),
         Workload(name="11 % pass, batch 16", n_queries=16, k=2_000, n_tags=1_100, most_ms=3.0),
         Workload(name="few thousand pass, batch 1", n_queries=1, k=2_000, n_tags=few, most_ms=0.3),
-        Workload(name="few thousand pass, batch 16", n_queries=16, k=2_000, n_tags=few),
-        Workload(name="no filter, batch 16", n_queries=16, k=2_000, repeats=10),
         Workload(name="night, 1 %", n_queries=size.night, k=100, market="1%", repeats=2),
         Workload(name="night, 0.1 %", n_queries=size.night, k=100, market="0.1%", repeats=2),
+        Workload(name="few thousand pass, batch 16", n_queries=16, k=2_000, n_tags=few),
+        Workload(name="no filter, batch 16", n_queries=16, k=2_000, repeats=10),
+        Workload(name="streamed: 11 % pass, batch 16", n_queries=16, k=2_000, n_tags=1_100, repeats=3, streamed=True),
         Workload(name="night, 0.1 %, k = 1,000", n_queries=size.night, k=1_000, market="0.1%", repeats=2),
     ]
 
 
-def main(size: Size) -> None:
+def main(size: Size, minutes: float, raw: Path | None) -> None:
     cupy = import_cupy()
     if cupy is None or not cupy.cuda.is_available():
         raise SystemExit("benchmarks.retrieval_gpu: expected CuPy and a GPU, found no " + ("GPU" if cupy else "CuPy"))
-    print_machine(cupy)
+    begun, say = time.perf_counter(), partial(tell, raw)
+    say(machine(cupy))
     rate = copy_rate(cupy)
-    print(f"copy within the GPU's memory: {rate / 1e9:,.0f} GB/s read and written")
-    begun = time.perf_counter()
-    market = make_market(size.jobs, D, SEED)
+    say(f"copy within the GPU's memory: {rate / 1e9:,.0f} GB/s read and written")
+    market = make_market(size.jobs, D, SEED, threads=os.cpu_count() or 1)
+    say(f"{size.jobs:,} jobs × {D}, market {market.digest}, seed {SEED}: {time.perf_counter() - begun:,.0f} s")
     index = build(market)
-    print(f"{size.jobs:,} jobs × {D}, market {market.digest}, seed {SEED}: {time.perf_counter() - begun:,.0f} s\n")
-    print(f"plans {index.plans}, k and filters as named; wall clock with host and copies, kernels by CUDA's events")
-    torch_rival = TorchRival(market)
-    rows = []
+    say(f"plans {index.plans}, index made: {time.perf_counter() - begun:,.0f} s")
+    others, missing = rivals(market)
+    for name, reason in missing.items():
+        say(f"{name}: NOT RUN, {reason}")
+    say("k and filters as named; wall clock with host and copies, kernels by CUDA's events\n")
+    rows, left_out = [], []
     for workload in workloads(size):
+        if time.perf_counter() - begun > 60 * minutes:
+            left_out.append(workload.name)
+            say(f"{workload.name}: LEFT OUT, {minutes:g} minutes are over")
+            continue
         asked = queries(market, workload)
         masks = np.stack([asked_mask(market, asked, query) for query in range(min(BATCH, len(asked)))])
-        row = measure(cupy, index, market, workload, asked, masks, rate) | torch_rival.measure(asked, masks, workload.k)
+        row = measure(cupy, streamed(index) if workload.streamed else index, market, workload, asked, masks, rate)
+        for rival in others:
+            row |= rival.measure(asked, masks, workload.k)
         rows.append(row)
-        print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-    for name in ("faiss", "cuvs"):
-        print(f"{name}: " + ("installed, not run" if importlib.util.find_spec(name) else "not installed here, not run"))
-    print(json.dumps({"gpu": gpu_name(cupy), "jobs": size.jobs, "d": D, "plans": index.plans, "workloads": rows}))
+        say("  ".join(f"{name} {value}" for name, value in row.items()))
+    result = {"gpu": gpu_name(cupy), "jobs": size.jobs, "d": D, "plans": index.plans, "not_run": missing}
+    result |= {"left_out": left_out, "seconds": round(time.perf_counter() - begun), "workloads": rows}
+    say(json.dumps(result))
 
 
-def print_machine(cupy: Any) -> None:
+def tell(raw: Path | None, line: str) -> None:
+    print(line, flush=True)
+    if raw is not None:
+        with raw.open("a") as file:
+            file.write(line + "\n")
+
+
+def streamed(index: TermKnnIndex) -> TermKnnIndex:
+    """The same rows with a third of the device memory that they take."""
+    rows = index._rows
+    most = sum(map(device_bytes, rows.hosts)) // 3
+    return TermKnnIndex(rows.hosts, rows.alive, "", index._backends, most)
+
+
+def machine(cupy: Any) -> str:
     import torch
 
-    print(f"{gpu_name(cupy)}, {cupy.cuda.runtime.memGetInfo()[1] / 2**30:.0f} GiB; {platform.processor()}")
     versions = {"NumPy": np.__version__, "CuPy": cupy.__version__, "torch": torch.__version__}
-    print(
+    return (
+        f"{gpu_name(cupy)}, {cupy.cuda.runtime.memGetInfo()[1] / 2**30:.0f} GiB; {platform.processor()}\n"
         f"Python {platform.python_version()}, " + ", ".join(f"{name} {version}" for name, version in versions.items())
     )
 
@@ -244,34 +274,10 @@ def check(market: Market, asked: Asked, masks: np.ndarray, k: int, hits: Hits) -
         assert np.allclose(exact[at], hits.scores[query, :n], rtol=CLOSE, atol=CLOSE), "an id with another's score"
 
 
-class TorchRival:
-    """A float16 product of a batch, masked, then `topk`; its masks are free."""
-
-    def __init__(self, market: Market) -> None:
-        import torch
-
-        self.torch = torch
-        self.vectors = torch.from_numpy(market.vectors).half().cuda() if torch.cuda.is_available() else None
-
-    def measure(self, asked: Asked, masks: np.ndarray, k: int) -> dict[str, Any]:
-        torch, seconds = self.torch, []
-        if self.vectors is None:
-            return {"torch_ms": None}
-        given = torch.from_numpy(asked.queries[: len(masks)]).half().cuda()
-        shut = ~torch.from_numpy(masks).cuda()
-        for _ in range(6):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            scores = (given @ self.vectors.T).float().masked_fill_(shut, -torch.inf)
-            torch.topk(scores, min(k, scores.shape[1]), dim=1)
-            torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-            del scores
-        batch = float(np.median(seconds[1:]))
-        return {"torch_batch": len(masks), "torch_ms": round(batch * 1e3, 3), "torch_per_s": round(len(masks) / batch)}
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
-    main(SIZES[parser.parse_args().size])
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--raw", type=Path)
+    given = parser.parse_args()
+    main(SIZES[given.size], given.minutes, given.raw)

@@ -84,13 +84,6 @@ class Backend:
         """What the GPU's memory still has room for, CuPy's own store included."""
         return self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes()
 
-    def put_in_host_memory(self, array: np.ndarray) -> Array:
-        """The array in page-locked memory of the host, as an array that a GPU's kernels read over the bus."""
-        locked = importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype)
-        locked[...] = array
-        memory = self.xp.cuda.UnownedMemory(locked.ctypes.data, locked.nbytes, locked, int(self.device.split(":")[1]))
-        return self.xp.ndarray(array.shape, array.dtype, self.xp.cuda.MemoryPointer(memory, 0))
-
     def product_rounding(self) -> float:
         """Relative error of one product of the matrix product beyond float32's own rounding."""
         # With TF32 each factor keeps 10 bits of its mantissa.
@@ -120,6 +113,16 @@ def import_cupy() -> ModuleType | None:
         return importlib.import_module("cupy")
     except ImportError:
         return None
+
+
+def choose_backends(device: str) -> list[Backend]:
+    """One, or for "cuda:0,cuda:1" several different GPUs."""
+    if not isinstance(device, str) or "," not in device:
+        return [choose_backend(device)]
+    backends = [choose_backend(name) for name in device.split(",")]
+    if len({backend.device for backend in backends}) < len(backends) or not all(b.on_gpu for b in backends):
+        raise ValueError(f"device: expected different GPUs between commas, got {device!r}")
+    return backends
 
 
 def choose_backend(device: str) -> Backend:

@@ -9,9 +9,10 @@ finally what may be among the k best, `rank_keys` orders it. Scores are never wr
 errs by no more than `score_error` says, and final scores are those of `final_score_bits`: the answer is that of the
 other plans, bit for bit.
 
-Two batches are under way at a time, each on a stream of its own: the host prepares one while the device works at the
-other. What the kernels do not finish (more ties than they have room for) the scan does. This code has not run on a
-GPU yet: `kernels` says what stands in for that, and `kernel_check` what guards it.
+Two batches are under way at a time, each on a lane of its own: the host prepares one while the device works at the
+other. Where the index streams through the device (`placement`), every batch of a pass meets a tile before the next
+tile comes. What the kernels do not finish (more ties than they have room for) the scan does. This code has not run on
+a GPU yet: `kernels` says what stands in for that, and `kernel_check` what guards it.
 """
 
 from __future__ import annotations
@@ -21,116 +22,175 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_retrieval.groups import Groups
-from gpu_retrieval.kernel_batch import SHARED_BYTES, Batch, Sizes
-from gpu_retrieval.kernels import BATCHES_UNDER_WAY, kernels_of
+from gpu_retrieval.clauses import Clause, each
+from gpu_retrieval.draws import Draws
+from gpu_retrieval.kernel_batch import Batch, Sizes, State
+from gpu_retrieval.kernel_part import SHARED_BYTES
+from gpu_retrieval.kernels import LANES, Kernels, kernels_of
+from gpu_retrieval.placement import Placement, placement_of
 from gpu_retrieval.programs import fits, set_bytes
-from gpu_retrieval.resident import STEP, resident
+from gpu_retrieval.resident import STEP
 from gpu_retrieval.rounds import TILE_QUERIES
 from gpu_retrieval.scan import scan_tiles
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
 MOST_BATCH_QUERIES = 4096
-# Of a job drawn, beside one of a scan: its row is listed first, and its codes do not follow the last one's. A guess.
-DRAWN_COST = 1.25
+# Of the budget, one in so many parts keeps what a pass carries from tile to tile; the others are batches' under way.
+PASS_SHARE = LANES + 1
 # Above this length a product of scales may overflow on its way: the scan by arrays takes such.
 SAFE_LENGTH = 2.0**60
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Queries in the order in which batches take them: `order` (queries,), each with its draw, ascending.
+@dataclass(frozen=True)
+class Shape:
+    """Of filters that differ in their terms and bounds alone: whether kernels have room, bytes of a query's sets.
 
-    The first `n_full` queries draw every job.
+    Where there is one, what such filters read of the rows that stay is on the device.
     """
 
-    order: np.ndarray
-    draw: np.ndarray
-    n_full: int
+    fits: bool
+    set_bytes: int
 
     @classmethod
-    def of(cls, task: SearchTask, groups: Groups) -> Draws:
-        draw = np.repeat(groups.drawn_by, np.diff(groups.starts))
-        n_queries, n_rows = len(draw), sum(len(segment) for segment in task.segments)
-        _, first, sizes = np.unique(draw, return_index=True, return_counts=True)
-        n_drawn = np.repeat(groups.n_drawn, np.diff(groups.starts))[first]
-        # A tile of queries reads a job's codes once however many of them want it.
-        n_read = (n_drawn * -(-sizes // TILE_QUERIES)).sum()
-        if DRAWN_COST * n_read >= n_rows * -(-n_queries // TILE_QUERIES):
-            return cls(np.arange(n_queries), np.zeros(n_queries, dtype=np.int64), n_queries)
-        return cls(groups.order, draw, groups.n_undriven)
+    def of(cls, where: Clause | None, parts: Placement) -> Shape:
+        key = tuple(
+            (type(clause), getattr(clause, "field", len(getattr(clause, "clauses", ())))) for clause in each(where)
+        )
+        if key not in parts.shapes:
+            parts.fetch(where)
+            parts.shapes[key] = cls(fits(where), set_bytes(where, parts.hosts))
+        return parts.shapes[key]
 
 
-def sizes(task: SearchTask) -> Sizes | None:
+def sizes(task: SearchTask, parts: Placement, shape: Shape) -> Sizes | None:
     """What fits the budget; None where a single query does not.
 
     Half of a batch's share is its queries', half its rounds'. With k groups or more whose best reaches the limit, no
     more than 32 k places do but for ties; with fewer groups there are no more places than that either.
     """
-    share, d = task.memory_budget // BATCHES_UNDER_WAY, task.queries.shape[1]
-    k, n_rows = min(task.k, task.n_alive), max(len(segment) for segment in task.segments)
+    share = task.memory_budget // (PASS_SHARE if parts.n_tiles else LANES)
+    k, n_rows = min(task.k, task.n_alive), max(map(len, parts.hosts))
     found = min(n_rows, 32 * k + 2048)
     keys = k + min(found, 2 * k + 1024)
     # Row and score of what is found; keys; the best so far; ids and scores; the query thrice.
-    per_query = 8 * found + 8 * keys + 8 * k + 12 * k + 14 * (d + STEP) + 64 + set_bytes(task.where, task.segments)
+    d = task.queries.shape[1]
+    per_query = 8 * found + 8 * keys + 8 * k + 12 * k + 14 * (d + STEP) + 64 + shape.set_bytes
     batch = min(len(task.queries), MOST_BATCH_QUERIES, share // 2 // per_query)
     return Sizes(batch=batch, found=found, keys=keys, round_bytes=share // 2) if batch > 0 else None
 
 
-def can_search(task: SearchTask) -> bool:
+def can_search(task: SearchTask, parts: Placement, shape: Shape) -> bool:
     """Whether the kernels can take this task; the scan by arrays takes every other."""
-    if not fits(task.where):
+    if not shape.fits:
         return False
     d = task.queries.shape[1]
     n_steps = -(-d // STEP)
-    lengths = [resident(segment).longest for segment in task.segments]
-    lengths += [np.abs(task.queries).max(initial=0) * d]
+    lengths = [parts.longest, np.abs(task.queries).max(initial=0) * d]
     if task.prior is not None:
         lengths.append(np.abs(task.prior).max(initial=0))
-    room = max(TILE_QUERIES * 64 * (n_steps | 1), 8 * d) <= SHARED_BYTES
-    return room and bool(max(lengths) < SAFE_LENGTH)
+    shared = max(TILE_QUERIES * 64 * (n_steps | 1), 8 * d) <= SHARED_BYTES
+    return shared and bool(max(lengths) < SAFE_LENGTH)
 
 
 def search(task: SearchTask) -> Hits:
     """The task's hits by kernels, or by the scan where they cannot."""
-    hits = Hits.none(len(task.queries), task.k)
     if task.n_alive == 0 or len(task.queries) == 0:
-        return hits
-    fitting = sizes(task)
-    if fitting is None or not can_search(task):
-        return scan_tiles(task)
-    _fetch_shared(task)
-    draws, under_way, rest = Draws.of(task, task.drawing), list[Batch](), list[np.ndarray]()
-    streams = kernels_of(task.backend).streams
-    for number, (start, stop) in enumerate(_batches(draws, fitting.batch)):
-        if len(under_way) == BATCHES_UNDER_WAY:
-            rest.append(under_way.pop(0).write(hits))
-        rows, draw = draws.order[start:stop], None if start < draws.n_full else draws.draw[start:stop]
-        under_way.append(Batch(task, fitting, rows, draw, streams[number % BATCHES_UNDER_WAY]))
-    rest += [batch.write(hits) for batch in under_way]
-    unfinished = np.concatenate(rest)
-    if len(unfinished):
-        part = scan_tiles(task.take(unfinished))
-        hits.ids[unfinished], hits.scores[unfinished], hits.n_matches[unfinished] = (
-            part.ids,
-            part.scores,
-            part.n_matches,
-        )
+        return Hits.none(len(task.queries), task.k)
+    kernels = kernels_of(task.backend)
+    # Lanes, and the places that tiles pass through, are one search's at a time.
+    with kernels.lock:
+        parts = placement_of(task)
+        shape = Shape.of(task.where, parts)
+        fitting = sizes(task, parts, shape)
+        if fitting is None or not can_search(task, parts, shape):
+            return scan_tiles(task)
+        # Batches write every query's row, as far as there are jobs.
+        whole = task.k <= task.n_alive
+        hits = (Hits.unwritten if whole else Hits.none)(len(task.queries), task.k)
+        unfinished = _Search(task, fitting, parts, kernels, hits).run()
+        if len(unfinished):
+            rest = scan_tiles(task.take(unfinished))
+            hits.ids[unfinished], hits.scores[unfinished] = rest.ids, rest.scores
+            hits.n_matches[unfinished] = rest.n_matches
     return hits
 
 
-def _batches(draws: Draws, size: int) -> Iterator[tuple[int, int]]:
+class _Search:
+    """Batches on their way, and the queries that they have not finished."""
+
+    def __init__(self, task: SearchTask, fitting: Sizes, parts: Placement, kernels: Kernels, hits: Hits) -> None:
+        self.task, self.fitting, self.parts, self.kernels, self.hits = task, fitting, parts, kernels, hits
+        self.draws, self.k = Draws.of(task), min(task.k, task.n_alive)
+        self.under_way: list[Batch] = []
+        self.unfinished: list[np.ndarray] = []
+        self.n_begun = 0
+
+    def run(self) -> np.ndarray:
+        """(unfinished,) the queries left over; the others are in the hits."""
+        self._fetch_shared()
+        spans = list(_spans(self.draws, self.fitting.batch))
+        if self.parts.n_tiles:
+            per_pass = self.batches_a_pass()
+            for first in range(0, len(spans), per_pass):
+                self._pass(spans[first : first + per_pass])
+        else:
+            (shards,) = self.parts.stops(self.task.where)
+            for span in spans:
+                batch = self._begin(span, None)
+                for shard in shards:
+                    batch.search(shard)
+                self._finish(batch)
+        self._write(0)
+        return np.concatenate(self.unfinished)
+
+    def batches_a_pass(self) -> int:
+        """Batches whose keys the budget has room for until the last tile."""
+        return max(1, self.task.memory_budget // PASS_SHARE // State.n_bytes(self.fitting.batch, self.k))
+
+    def _pass(self, spans: list[tuple[int, int]]) -> None:
+        """Every tile, against all of these batches before the next one."""
+        lane, kept = self.kernels.lanes[0], self.kernels.kept
+        kept.begin(sum(State.n_bytes(stop - start, self.k) for start, stop in spans))
+        states = [State.new(lane, kept, stop - start, self.k) for start, stop in spans]
+        lane.stream.synchronize()
+        for number, shards in enumerate(self.parts.stops(self.task.where)):
+            for span, state in zip(spans, states, strict=True):
+                batch = self._begin(span, state)
+                for shard in shards:
+                    batch.search(shard)
+                if number == self.parts.n_stops - 1:
+                    self._finish(batch)
+            # The tile is given up for the next.
+            for lane in self.kernels.lanes:
+                lane.stream.synchronize()
+
+    def _begin(self, span: tuple[int, int], state: State | None) -> Batch:
+        self._write(LANES - 1)
+        lane = self.kernels.lanes[self.n_begun % LANES]
+        self.n_begun += 1
+        with lane.stream:
+            return Batch(self.task, self.fitting, self.draws, *span, self.kernels, lane, state)
+
+    def _finish(self, batch: Batch) -> None:
+        batch.finish()
+        self.under_way.append(batch)
+
+    def _write(self, n_left: int) -> None:
+        """Writes the oldest batches, until so many are under way."""
+        while len(self.under_way) > n_left:
+            self.unfinished.append(self.under_way.pop(0).write(self.hits))
+
+    def _fetch_shared(self) -> None:
+        """Brings to the device what all batches read, before any of their streams can."""
+        task = self.task
+        task.order.on(task.backend)
+        _ = task.device_prior, task.device_alive
+        task.backend.xp.cuda.get_current_stream().synchronize()
+
+
+def _spans(draws: Draws, size: int) -> Iterator[tuple[int, int]]:
     """Spans of the order, none of which has both queries that draw every job and others."""
     for first, last in ((0, draws.n_full), (draws.n_full, len(draws.order))):
         for start in range(first, last, size):
             yield start, min(start + size, last)
-
-
-def _fetch_shared(task: SearchTask) -> None:
-    """Brings to the device what all batches read, before any of their streams can."""
-    for segment in task.segments:
-        resident(segment).fetch(task.where)
-    task.order.on(task.backend)
-    _ = task.device_prior, task.device_alive
-    task.backend.xp.cuda.get_current_stream().synchronize()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def check_array(name: str, array: object, dtype: str | tuple[str, ...], shape: t
     dtypes = (dtype,) if isinstance(dtype, str) else dtype
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array of {' or '.join(dtypes)}, got {type(array).__name__}")
-    if array.dtype.name not in dtypes or not array.dtype.isnative:
+    if array.dtype not in map(np.dtype, dtypes):
         raise TypeError(f"{name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
     fits = array.ndim == len(shape) and all(
         want is None or want == got for want, got in zip(shape, array.shape, strict=True)
@@ -44,11 +44,11 @@ def check_finite(name: str, array: np.ndarray) -> None:
             raise ValueError(f"{name}: expected finite values, row {first:,} holds a NaN or an infinity")
 
 
-def check_known(kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+def check_known(kind: str, name: str, known: Collection[str], hint: str = "") -> None:
     """ValueError for a name that is not in `known`, with the nearest one that is."""
-    names = sorted(known)
-    if name in names:
+    if name in known:
         return
+    names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)
     nearest = f", the nearest is {near[0]!r}" if near else ""
     raise ValueError(f"unknown {kind} {name!r}: expected one of {names}{nearest}{hint}")

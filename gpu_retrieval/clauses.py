@@ -156,6 +156,15 @@ def walk(where: Clause, path: str = "") -> Iterator[tuple[str, Clause]]:
             yield from walk(clause, here)
 
 
+def each(where: Clause | None) -> Iterator[Clause]:
+    """Every clause of the tree, outermost first."""
+    if where is not None:
+        yield where
+        if isinstance(where, _Composite):
+            for clause in where.clauses:
+                yield from each(clause)
+
+
 def depth(where: Clause | None) -> int:
     """How many clauses lie inside one another."""
     if where is None:

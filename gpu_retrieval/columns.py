@@ -87,6 +87,29 @@ class TermColumn:
         return len(self.rows) == len(self.missing) and not self.missing.any()
 
     @cached_property
+    def spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T + 1,) int64 where each term's postings start, and how many there are: one more, of none."""
+        return self.starts, np.append(np.diff(self.starts), 0)
+
+    @cached_property
+    def _places(self) -> np.ndarray | None:
+        """Place in `terms` of every number up to the greatest term and one more, -1 for others; None where few are."""
+        if len(self.terms) == 0 or self.terms[-1] > 8 * len(self.terms) + (1 << 16):
+            return None
+        places = np.full(int(self.terms[-1]) + 2, -1, dtype=np.int32)
+        places[self.terms] = np.arange(len(self.terms), dtype=np.int32)
+        return places
+
+    def places(self, values: np.ndarray) -> np.ndarray:
+        """(values,) the place of each in `terms`, -1 for a term that nobody has."""
+        if self._places is not None:
+            return self._places.take(values, mode="clip")
+        if len(self.terms) == 0:
+            return np.full(len(values), -1, dtype=np.int64)
+        at = np.minimum(self.terms.searchsorted(values), len(self.terms) - 1)
+        return np.where(self.terms[at] == values, at, -1)
+
+    @cached_property
     def in_runs(self) -> bool:
         """Rows that carry a term are neighbours, nearly all of them."""
         return bool(np.count_nonzero(self.rows[1:] != self.rows[:-1] + 1) < len(self.rows) // 8)
@@ -104,6 +127,14 @@ class TermColumn:
         missing[place] = self.missing
         keys = np.repeat(self.terms.astype(np.int64) << 32, np.diff(self.starts)) | place[self.rows]
         return self._from_keys(keys, missing)
+
+    def part(self, first: int, last: int) -> TermColumn:
+        """The column of the rows [first, last), numbered from 0; terms that none of them carries stay."""
+        begin = lower_bound(self.rows, self.starts[:-1], self.starts[1:], first)
+        lengths = lower_bound(self.rows, begin, self.starts[1:], last) - begin
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.repeat(begin - starts[:-1], lengths) + np.arange(starts[-1])
+        return TermColumn(self.terms, starts, self.rows[places] - np.int32(first), self.missing[first:last])
 
     def codes(self, sets: Ragged) -> Ragged:
         """Rows of terms as places in `terms`, still ascending; without those that nobody has."""

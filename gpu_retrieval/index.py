@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gpu_retrieval import dealing
 from gpu_retrieval import explain as explaining
 from gpu_retrieval import storage as files
-from gpu_retrieval.backend import Backend, choose_backend
+from gpu_retrieval.backend import Backend, choose_backends
 from gpu_retrieval.building import check_alike, new_segment
 from gpu_retrieval.checks import check_array, check_finite, check_int, check_str
 from gpu_retrieval.clauses import Clause, check_where
@@ -32,9 +33,17 @@ class TermKnnIndex:
     one.
     """
 
-    def __init__(self, segments: list[Segment], alive: list[np.ndarray], fingerprint: str, backend: Backend) -> None:
-        self._rows = Rows(segments, alive, backend)
-        self._backend = backend
+    def __init__(
+        self,
+        segments: list[Segment],
+        alive: list[np.ndarray],
+        fingerprint: str,
+        backends: list[Backend],
+        device_memory: int | None,
+    ) -> None:
+        self._backend, self._backends = backends[0], backends
+        self._rows = Rows(segments, alive, self._backend)
+        self._device_memory = device_memory
         self.fingerprint = fingerprint
 
     @classmethod
@@ -48,6 +57,7 @@ class TermKnnIndex:
         storage: str = "float32",
         fingerprint: str = "",
         device: str = "auto",
+        device_memory: int | None = None,
     ) -> TermKnnIndex:
         """An index over n jobs.
 
@@ -57,13 +67,16 @@ class TermKnnIndex:
         of int32 a field, terms 0 or more. `numbers` (n,) float64 (NaN is missing) or int64 (never missing) a
         number. `storage` is what is scanned ("float32", "float16", "int8"): it changes speed and memory,
         never the answer. `fingerprint` names the model that made the vectors. `device` is "auto", "cpu" or
-        "cuda:N".
+        "cuda:N", or several GPUs as "cuda:0,cuda:1", which share the rows. `device_memory` is bytes of each GPU's that
+        the index may take, beside a search's `memory_budget`; None for what is free there. A larger index streams
+        through it in tiles, to the same answer.
         """
-        backend = choose_backend(device)
+        backends, device_memory = choose_backends(device), _check_memory(device_memory)
         if storage not in STORAGES:
             raise ValueError(f"storage: expected one of {list(STORAGES)}, got {storage!r}")
         segment = new_segment(ids, vectors, terms or {}, numbers or {}, storage)
-        return cls([segment], [np.ones(len(segment), dtype=bool)], check_str("fingerprint", fingerprint), backend)
+        alive = np.ones(len(segment), dtype=bool)
+        return cls([segment], [alive], check_str("fingerprint", fingerprint), backends, device_memory)
 
     def __len__(self) -> int:
         """Jobs that can be found."""
@@ -102,8 +115,8 @@ class TermKnnIndex:
 
     @property
     def device(self) -> str:
-        """Where searches run: "cpu" or "cuda:N"."""
-        return self._backend.device
+        """Where searches run: "cpu", "cuda:N" or several of these between commas."""
+        return ",".join(backend.device for backend in self._backends)
 
     @property
     def plans(self) -> tuple[str, ...]:
@@ -140,6 +153,8 @@ class TermKnnIndex:
         """
         task = self._task(queries, k, where, exclude, prior, memory_budget)
         self._check_fingerprint(fingerprint)
+        if len(self._backends) > 1:
+            return dealing.search(task, plan, self._backends)
         name, _ = choose_plan(plan, lambda: task.groups, len(self._rows), self.d, self._backend)
         with self._backend.active():
             return PLANS[name](task)
@@ -148,7 +163,10 @@ class TermKnnIndex:
         """The plan that a search with this filter takes and why, and what each clause touches, in words."""
         if where is not None:
             check_where(where, explaining.n_queries(where), self.fields, self.numbers)
-        return explaining.explain(self._segments, len(self), where)
+        words = explaining.explain(self._segments, len(self), where)
+        if not self._backend.on_gpu:
+            return words
+        return "\n".join([words, *dealing.describe(self._rows, self._backends, self._device_memory)])
 
     def why_not(
         self,
@@ -208,15 +226,17 @@ class TermKnnIndex:
         files.save(Path(folder), self._rows.hosts, self._rows.alive, self.fingerprint)
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", *, verify: bool = True) -> TermKnnIndex:
-        """The index that was saved there, memory-mapped.
+    def load(
+        cls, folder: str | Path, device: str = "auto", *, verify: bool = True, device_memory: int | None = None
+    ) -> TermKnnIndex:
+        """The index that was saved there, memory-mapped. `device` and `device_memory` as in `build`.
 
         IndexFileError where a file is missing or not as it was written. Sizes are always checked, checksums
         unless `verify=False` (they were checked when the copy was made, say).
         """
-        backend = choose_backend(device)
+        backends, device_memory = choose_backends(device), _check_memory(device_memory)
         segments, alive, fingerprint = files.load(Path(folder), verify=verify)
-        return cls(segments, alive, fingerprint, backend)
+        return cls(segments, alive, fingerprint, backends, device_memory)
 
     def _task(
         self,
@@ -248,6 +268,7 @@ class TermKnnIndex:
             where=where,
             exclude=exclude,
             memory_budget=check_int("memory_budget", memory_budget, minimum=LEAST_BUDGET),
+            device_memory=self._device_memory,
         )
 
     def _over_all_rows(self, prior: np.ndarray) -> np.ndarray:
@@ -259,6 +280,10 @@ class TermKnnIndex:
     def _check_fingerprint(self, fingerprint: str) -> None:
         if check_str("fingerprint", fingerprint) != self.fingerprint:
             raise FingerprintMismatch(f"fingerprint: expected {self.fingerprint!r} (the index's), got {fingerprint!r}")
+
+
+def _check_memory(device_memory: object) -> int | None:
+    return None if device_memory is None else check_int("device_memory", device_memory, minimum=1)
 
 
 def _check_exclude(exclude: object, n_queries: int) -> None:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from gpu_retrieval.backend import Array
-from gpu_retrieval.clauses import AllIn
-from gpu_retrieval.kernels import NULL, THREADS, kernels_of
-from gpu_retrieval.programs import bits, n_words, program
-from gpu_retrieval.quantize import encode, score_error
-from gpu_retrieval.resident import STEP, padded, resident
-from gpu_retrieval.rounds import TILE_QUERIES, Round, rounds
-from gpu_retrieval.scan import TileQueries
-from gpu_retrieval.segments import DeviceSegment
+from gpu_retrieval.draws import Draws
+from gpu_retrieval.kernel_part import Part, runs
+from gpu_retrieval.kernels import MOST_BLOCKS, THREADS, Kernels
+from gpu_retrieval.lanes import Block, Lane, room
+from gpu_retrieval.quantize import Encoded
+from gpu_retrieval.resident import STEP, Shard, padded
 from gpu_retrieval.task import SearchTask
-from gpu_retrieval.topk import NO_KEY, Hits
-
-# A tensor core truncates where float32 rounds, and aligns what it adds to the greatest (Fasi et al., Numerical behavior
-# of NVIDIA tensor cores, 2021): for each product of a sum, less than this share of the sum of their magnitudes.
-TENSOR_CORE_ROUNDING = 2.0**-22
-# Neighbouring groups that count as one where there are many more than k.
-MOST_FOLD = 8
-# Of the memory that a block shares between its threads, what every GPU gives without being asked.
-SHARED_BYTES = 48 << 10
-MOST_BLOCKS = 4096
+from gpu_retrieval.topk import Hits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,211 +26,111 @@ class Sizes:
     round_bytes: int
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Where a batch's rows of one segment come from: `n_places` (draws,), and what `draw` is launched with.
+@dataclass(frozen=True)
+class State:
+    """What a batch goes on from: addresses of `best` (queries, k) keys, `n_matches` and `failed` (queries,)."""
 
-    `parts` hold first and last place, spans, postings, starts, codes, sets and their words, a clause each; none where
-    all rows are taken.
-    """
+    best: np.uint64
+    n_matches: np.uint64
+    failed: np.uint64
 
-    n_places: np.ndarray
-    parts: list[tuple[Any, ...]]
+    @staticmethod
+    def n_bytes(n: int, k: int) -> int:
+        return room(8 * n * k, 4 * n, n)
+
+    @classmethod
+    def new(cls, lane: Lane, block: Block, n: int, k: int) -> State:
+        """Of so many bytes of the block: no keys, no matches."""
+        state = cls(block.take(np.uint64, n * k), block.take(np.uint32, n), block.take(np.uint8, n))
+        # A key of ones is NO_KEY.
+        lane.fill(state.best, 0xFF, 8 * n * k)
+        lane.fill(state.n_matches, 0, int(state.failed - state.n_matches) + n)
+        return state
 
 
 class Batch:
-    """These queries of the task, under way on a stream from the moment that it is made.
+    """The queries [start, stop) of the draws' order on a lane, which is theirs until they are written.
 
-    `draw` (queries,) ascends: the row of `groups.drawn` that each draws its jobs by; None where all take every job.
+    Whoever makes it searches shards, then asks for results; the host does not wait meanwhile.
     """
 
-    def __init__(self, task: SearchTask, sizes: Sizes, rows: np.ndarray, draw: np.ndarray | None, stream: Any) -> None:
-        self.task, self.sizes, self.rows, self.stream = task, sizes, rows, stream
-        self.backend, self.k = task.backend, min(task.k, task.n_alive)
-        self.draws, self.n_drawing = np.unique(
-            np.zeros(len(rows), np.int64) if draw is None else draw, return_counts=True
-        )
-        self.is_full = draw is None
-        self.launch = kernels_of(self.backend).launch
-        with stream:
-            self._put_queries(task.queries[rows])
-            self._take_scratch(len(rows))
-            base, self.begun = 0, False
-            for segment in task.segments:
-                _Part(self, segment, base).search()
-                base += len(segment)
-            n_cells = self.best.size
-            grid = (min(MOST_BLOCKS, -(-n_cells // THREADS)),)
-            sorted_ids, _ = task.order.on(self.backend)
-            self.launch("decode_keys", grid, self.best, np.int64(n_cells), sorted_ids, self.ids, self.scores)
+    def __init__(
+        self,
+        task: SearchTask,
+        sizes: Sizes,
+        draws: Draws,
+        start: int,
+        stop: int,
+        kernels: Kernels,
+        lane: Lane,
+        state: State | None = None,
+    ) -> None:
+        self.task, self.sizes, self.draws, self.lane = task, sizes, draws, lane
+        self.kernels, self.launch, self.k = kernels, kernels.launch, min(task.k, task.n_alive)
+        self.rows, self.n = draws.order[start:stop], stop - start
+        # The round after the first of all finds keys to keep.
+        self.begun = state is not None
+        self.is_full = start < draws.n_full
+        if self.is_full:
+            self.n_drawing = np.array([self.n])
+        else:
+            self.drawing, self.n_drawing = runs(draws.draw[start:stop])
+        lane.begin()
+        self._take_scratch(state)
+        self._put_queries()
 
-    def _put_queries(self, queries: np.ndarray) -> None:
-        put = self.backend.put
-        codes = encode(queries, "float16")
+    def _take_scratch(self, state: State | None) -> None:
+        n, found, keys, block = self.n, self.sizes.found, self.sizes.keys, self.lane.state
+        kept = State.n_bytes(n, self.k) if state is None else 0
+        block.begin(kept + room(4 * n * found, 4 * n * found, 8 * n * keys, 4 * n))
+        self.state = state or State.new(self.lane, block, n, self.k)
+        self.found_rows, self.found_scores = block.take(np.int32, n * found), block.take(np.float32, n * found)
+        self.keys, self.limits = block.take(np.uint64, n * keys), block.take(np.float32, n)
+        self.n_keys = self.lane.add(np.zeros(n, dtype=np.uint32))
+
+    def _put_queries(self) -> None:
+        add, queries = self.lane.add, self.task.queries[self.rows]
         self.d, self.n_steps = queries.shape[1], np.int32(-(-queries.shape[1] // STEP))
-        of_scan = TileQueries.of(self.backend, queries)
-        self.queries, self.norms, self.residuals = of_scan.rows, of_scan.norms, codes.residuals.astype(np.float64)
-        self.wide = self.queries if self.d % STEP == 0 else put(padded(queries))
-        self.factors, self.scale = put(padded(codes.values).view(np.uint32)), put(codes.scale)
+        self.encoded = encoded = Encoded.of(queries)
+        self.queries = add(queries)
+        self.wide = self.queries if self.d % STEP == 0 else add(padded(queries))
+        self.factors, self.scale = add(padded(encoded.halves).view(np.uint32)), add(encoded.scale)
 
-    def _take_scratch(self, n: int) -> None:
-        xp, sizes = self.backend.xp, self.sizes
-        self.n_matches, self.failed = xp.zeros(n, dtype=np.uint32), xp.zeros(n, dtype=np.uint8)
-        self.found_rows = xp.empty((n, sizes.found), dtype=np.int32)
-        self.found_scores = xp.empty((n, sizes.found), dtype=np.float32)
-        self.n_keys, self.keys = xp.zeros(n, dtype=np.uint32), xp.empty((n, sizes.keys), dtype=np.uint64)
-        self.best = xp.full((n, self.k), NO_KEY, dtype=np.uint64)
-        self.limits = xp.empty(n, dtype=np.float32)
-        self.ids, self.scores = xp.empty((n, self.k), dtype=np.int64), xp.empty((n, self.k), dtype=np.uint32)
+    def search(self, shard: Shard) -> None:
+        """Goes on through these rows, after those before them."""
+        with self.lane.stream:
+            Part(self, shard).search()
 
     def keep_best(self) -> None:
         """Makes room for another round: of the keys so far, the k best stay."""
         if self.begun:
-            self.keys[:, : self.k] = self.best
-            self.n_keys = self.backend.xp.minimum(self.n_keys, np.uint32(self.k))
+            grid = (min(MOST_BLOCKS, -(-self.n * self.k // THREADS)),)
+            given = self.state.best, np.int32(self.n), np.int32(self.k), np.int64(self.sizes.keys)
+            self.launch("keep_keys", grid, *given, self.n_keys, self.keys)
         self.begun = True
+
+    def finish(self) -> None:
+        """Asks for the results."""
+        with self.lane.stream:
+            self._decode(self.n * self.k)
+
+    def _decode(self, n_cells: int) -> None:
+        results = self.lane.results
+        results.begin(room(8 * n_cells, 4 * n_cells))
+        ids, scores = results.take(np.int64, n_cells), results.take(np.uint32, n_cells)
+        sorted_ids, _ = self.task.order.on(self.task.backend)
+        grid = (min(MOST_BLOCKS, -(-n_cells // THREADS)),)
+        self.launch("decode_keys", grid, self.state.best, np.int64(n_cells), sorted_ids, ids, scores)
+        # Two copies: what is divided off one block lies together.
+        of_state = int(self.state.failed - self.state.n_matches) + self.n
+        self._results = self.lane.fetch((ids, int(scores - ids) + 4 * n_cells), (self.state.n_matches, of_state))
 
     def write(self, hits: Hits) -> np.ndarray:
         """Waits for the device and writes to the hits; returns the queries that are not finished."""
-        get = self.backend.get
-        with self.stream:
-            ids, bits_of_scores, n_matches, failed = (
-                get(array) for array in (self.ids, self.scores, self.n_matches, self.failed)
-            )
-        hits.ids[self.rows, : self.k], hits.scores[self.rows, : self.k] = ids, bits_of_scores.view(np.float32)
-        hits.n_matches[self.rows] = n_matches
-        return self.rows[failed != 0]
-
-
-class _Part:
-    """A batch against one segment, whose first row is `base` in the order of ids."""
-
-    def __init__(self, batch: Batch, segment: DeviceSegment, base: int) -> None:
-        task, self.batch, self.segment, self.base = batch.task, batch, segment, base
-        self.backend, self.launch, self.held = batch.backend, batch.launch, resident(segment)
-        every = slice(base, base + len(segment))
-        self.prior = NULL if task.device_prior is None else task.device_prior[every]
-        self.alive = NULL if task.device_alive is None else task.device_alive[every]
-        _, ranks = task.order.on(self.backend)
-        self.id_ranks = ranks[every]
-        kernels, sets = kernels_of(self.backend), task.drawing.sets
-        self.program = program(task.where, len(task.queries), batch.rows, sets, segment, kernels)
-        self.shut_starts, self.shut_rows = self._shut_out(every)
-        self.error = self.backend.put(self._error(every))
-
-    def _error(self, every: slice) -> np.ndarray:
-        """(queries,) float64: how far a scanned score can be from the final one."""
-        batch, held = self.batch, self.held
-        prior = 0.0 if batch.task.prior is None else float(np.abs(batch.task.prior[every]).max(initial=0))
-        rounding = batch.d * TENSOR_CORE_ROUNDING
-        error = score_error(batch.norms, held.longest, held.residual, prior, batch.d, rounding)
-        return error + batch.residuals * (held.longest + held.residual) * (1 + 1e-6)
-
-    def _shut_out(self, every: slice) -> tuple[Any, Any]:
-        """Each query's excluded rows of the segment, ascending: where they begin, and the rows."""
-        task, rows = self.batch.task, self.batch.rows
-        if task.exclude is None:
-            return NULL, NULL
-        excluded = task.exclude.take(rows)
-        at, found = task.order.find(excluded.values)
-        query = excluded.row_numbers()[at]
-        inside = (found >= every.start) & (found < every.stop)
-        if not inside.any():
-            return NULL, NULL
-        query, found = query[inside], found[inside] - every.start
-        order = np.lexsort((found, query))
-        starts = np.searchsorted(query[order], np.arange(len(rows) + 1)).astype(np.int64)
-        return self.backend.put(starts), self.backend.put(found[order].astype(np.int32))
-
-    def _source(self) -> Source:
-        batch, groups = self.batch, self.batch.task.drawing
-        if batch.is_full:
-            return Source(np.array([len(self.segment)]), [])
-        driver = groups.driver[np.searchsorted(groups.drawn_by, batch.draws)]
-        n_places, parts, first = np.zeros(len(batch.draws), dtype=np.int64), [], 0
-        for number in np.unique(driver):
-            clause = groups.drivers[number]
-            assert clause is not None
-            own = np.flatnonzero(driver == number)
-            asked = groups.drawn.take(batch.draws[own])
-            column = self.segment.host.terms[clause.field]
-            starts, ends = column.postings(asked.values)
-            lengths, of_set = ends - starts, asked.row_numbers()
-            n_places[own] = np.bincount(of_set, weights=lengths, minlength=len(own)).astype(np.int64)
-            places = first + np.cumsum(lengths) - lengths
-            codes = np.searchsorted(column.terms, asked.values)
-            spans = np.stack([places, starts, of_set, codes], axis=1)[lengths > 0].astype(np.int64)
-            last = first + int(lengths.sum())
-            # One term draws a job once, and so do several where a job has but one.
-            once = isinstance(clause, AllIn) or column.is_single
-            sets = NULL if once else bits(asked, column, self.backend, kernels_of(self.backend))
-            row_starts = NULL if once else self.held.starts(clause.field)
-            codes_of_rows = NULL if once else self.held.codes_of_rows(clause.field)
-            postings = self.held.postings(clause.field)
-            words = np.int64(n_words(column))
-            parts.append((first, last, self.backend.put(spans), postings, row_starts, codes_of_rows, sets, words))
-            first = last
-        return Source(n_places, parts)
-
-    def search(self) -> None:
-        source = self._source()
-        listed = not self.batch.is_full
-        for part in rounds(self.batch.n_drawing, source.n_places, self.batch.sizes.round_bytes, listed=listed):
-            self.batch.keep_best()
-            self._round(part, self._drawn(part, source) if listed else NULL)
-
-    def _drawn(self, part: Round, source: Source) -> Array:
-        """(places,) int32: rows of the round's places."""
-        rows = self.backend.xp.empty(part.stop - part.start, dtype=np.int32)
-        for first, last, spans, *columns in source.parts:
-            begin, end = max(first, part.start), min(last, part.stop)
-            if begin < end:
-                into = rows[begin - part.start : end - part.start]
-                grid = (min(MOST_BLOCKS, -(-(end - begin) // THREADS)),)
-                counts = np.int32(len(spans)), np.int64(begin), np.int64(end - begin)
-                self.launch("draw", grid, spans, *counts, *columns, into)
-        return rows
-
-    def _round(self, part: Round, rows: Array | np.generic) -> None:
-        batch, held, xp, put = self.batch, self.held, self.backend.xp, self.backend.put
-        tiles, n_tiles, items = put(part.tiles), np.int32(len(part.tiles)), (part.n_items,)
-        mask, best = xp.empty(part.n_words, dtype=np.uint32), xp.empty(part.n_words, dtype=np.float32)
-        n_found = xp.zeros(len(batch.rows), dtype=np.uint32)
-        nodes, n_nodes = self.program.nodes, np.int32(self.program.n_nodes)
-        shut = self.shut_starts, self.shut_rows
-        self.launch("passing", items, tiles, n_tiles, rows, nodes, n_nodes, self.alive, *shut, mask, batch.n_matches)
-        jobs = held.codes, held.scale, self.prior
-        factors = batch.factors, batch.scale, batch.n_steps
-        shared = TILE_QUERIES * 64 * (int(batch.n_steps) | 1)
-        name = f"best_of_groups_{held.kind}"
-        self.launch(name, items, tiles, n_tiles, rows, mask, *jobs, *factors, best, shared=shared)
-        self._limit(part, best, put(part.offsets), put(part.counts), np.int64(1 << 62), MOST_FOLD)
-        capacity, found = np.int64(batch.sizes.found), (n_found, batch.found_rows, batch.found_scores)
-        numbers = batch.wide, batch.n_steps, batch.limits, capacity
-        self.launch(f"collect_{held.kind}", items, tiles, n_tiles, rows, mask, best, *jobs, *numbers, *found)
-        self._limit(part, batch.found_scores, NULL, n_found, capacity, 1)
-        self._order(part, found, capacity)
-
-    def _limit(
-        self, part: Round, values: Array, offsets: Array | np.generic, counts: Array, capacity: np.int64, fold: int
-    ) -> None:
-        batch = self.batch
-        first, fold_k = np.int32(part.first), (np.int32(fold), np.int32(batch.k))
-        grid, block = (part.last - part.first,), 1024 if part.counts.max() > 1 << 14 else THREADS
-        given = values, offsets, counts, capacity, *fold_k, self.error, batch.best, first, batch.limits
-        self.launch("limit_scores", grid, *given, block=block)
-
-    def _order(self, part: Round, found: tuple[Array, ...], capacity: np.int64) -> None:
-        batch, held = self.batch, self.held
-        n_queries, first = part.last - part.first, np.int32(part.first)
-        # Few queries: several blocks each, while there is something for each block.
-        grid = (n_queries, max(1, min(2048 // n_queries, -(-batch.sizes.found // THREADS))))
-        n_warps = max(1, min(8, SHARED_BYTES // (8 * batch.d)))
-        jobs = held.originals, batch.queries, self.prior, self.id_ranks, np.int32(batch.d), first
-        keys = np.int64(batch.sizes.keys), batch.n_keys, batch.keys
-        shared = n_warps * 8 * batch.d
-        self.launch(
-            "score_found", grid, *found, capacity, batch.limits, *jobs, *keys, block=32 * n_warps, shared=shared
-        )
-        ranked = batch.keys, batch.n_keys, np.int64(batch.sizes.keys), found[0], capacity, np.int32(batch.k), first
-        self.launch("rank_keys", grid, *ranked, batch.best, batch.failed)
+        self.lane.stream.synchronize()
+        found, of_state = self._results
+        n_cells, shape = self.n * self.k, (self.n, self.k)
+        hits.ids[self.rows, : self.k] = found[: 8 * n_cells].view(np.int64).reshape(shape)
+        hits.scores[self.rows, : self.k] = found[-4 * n_cells :].view(np.float32).reshape(shape)
+        hits.n_matches[self.rows] = of_state[: 4 * self.n].view(np.uint32)
+        return self.rows[of_state[-self.n :] != 0]

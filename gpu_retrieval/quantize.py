@@ -79,6 +79,25 @@ def encode(vectors: np.ndarray, storage: str) -> Codes:
     return Codes(values, scale, norms, residuals)
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A few rows as float16 `halves` times `scale` (n,) float32, as `encode` makes them; bounds in float64 (n,)."""
+
+    halves: np.ndarray
+    scale: np.ndarray
+    norms: np.ndarray
+    residuals: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> Encoded:
+        """Of (n, d) float32."""
+        wide = rows.astype(np.float64)
+        norms = np.sqrt(np.vecdot(wide, wide)) * (1 + 1e-9)
+        halves, scale = _encode_rows(rows, "float16")
+        wide -= decode(np, halves, scale)
+        return cls(halves, scale, norms, np.sqrt(np.vecdot(wide, wide)) * (1 + 1e-9))
+
+
 def _encode_rows(rows: np.ndarray, storage: str) -> tuple[np.ndarray, np.ndarray]:
     # The floor keeps scale * code clear of subnormals; a row below it is all residual.
     largest = np.maximum(np.abs(rows).max(axis=1), np.float32(2.0**-100)).astype(np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from gpu_retrieval import compiled
 from gpu_retrieval.checks import check_array
 
 LONG_ROW = 8
+# Rows that are compared sooner one by one than by sorting.
+FEW_ROWS = 64
 # Values or keys that NumPy sorts in less time than Numba takes to load.
 WORTH_HASHING = 1 << 16
 
@@ -60,13 +63,21 @@ class Ragged:
         """Row i, as it was given."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
+    @classmethod
+    def _of(cls, offsets: np.ndarray, values: np.ndarray) -> Ragged:
+        """Without checks: what they cost is more than what a row does."""
+        ragged = object.__new__(cls)
+        object.__setattr__(ragged, "offsets", offsets)
+        object.__setattr__(ragged, "values", values)
+        return ragged
+
     def take(self, rows: np.ndarray) -> Ragged:
         """These rows, in this order."""
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Ragged(offsets, self.values[source])
+        return Ragged._of(offsets, self.values[source])
 
     def row_numbers(self) -> np.ndarray:
         """(values,) int64: the row that each value belongs to."""
@@ -75,8 +86,9 @@ class Ragged:
     def as_sets(self) -> Ragged:
         """The same rows, each ascending and without repeats. For terms (int32, not negative) only."""
         rises = self.values[1:] > self.values[:-1]
-        inner = self.offsets[(self.offsets > 0) & (self.offsets < len(self.values))]
-        rises[inner - 1] = True
+        if len(self) > 1:
+            inner = self.offsets[(self.offsets > 0) & (self.offsets < len(self.values))]
+            rises[inner - 1] = True
         if rises.all():
             return self
         keys = np.sort((self.row_numbers() << 32) | self.values)
@@ -92,6 +104,9 @@ class Ragged:
             sets, of_first = self.take(written[0]).distinct()
             return sets, of_first[written[1]]
         sets = self.as_sets()
+        if len(sets) <= FEW_ROWS:
+            firsts, numbers = _named_alike(sets)
+            return sets.take(np.array(firsts)) if len(firsts) < len(sets) else sets, np.array(numbers, dtype=np.int64)
         if (alike := _written_alike(sets)) is not None:
             return sets.take(alike[0]) if len(alike[0]) < len(sets) else sets, alike[1]
         _, first, group = np.unique(_same(sets), return_index=True, return_inverse=True)
@@ -101,6 +116,17 @@ class Ragged:
         if len(first) == len(sets):
             return sets, np.arange(len(sets), dtype=np.int64)
         return sets.take(first[by_appearance]), place[group]
+
+
+def _named_alike(sets: Ragged) -> tuple[list[int], list[int]]:
+    """First of each of the different rows, and which of them each row is."""
+    bounds, seen, first, numbers = sets.offsets.tolist(), dict[bytes, int](), list[int](), list[int]()
+    for row, (start, stop) in enumerate(pairwise(bounds)):
+        number = seen.setdefault(sets.values[start:stop].tobytes(), len(first))
+        if number == len(first):
+            first.append(row)
+        numbers.append(number)
+    return first, numbers
 
 
 def _written_alike(ragged: Ragged) -> tuple[np.ndarray, np.ndarray] | None:

@@ -33,6 +33,7 @@ class Round:
     counts: np.ndarray
     first: int
     last: int
+    most_groups: int
 
 
 def rounds(sizes: np.ndarray, n_places: np.ndarray, budget: int, *, listed: bool) -> Iterator[Round]:
@@ -42,6 +43,15 @@ def rounds(sizes: np.ndarray, n_places: np.ndarray, budget: int, *, listed: bool
     """
     per_group = BYTES_PER_GROUP * sizes + (BYTES_PER_PLACE * GROUP if listed else 0)
     per_draw = BYTES_PER_TILE * -(-sizes // TILE_QUERIES)
+    if (per_draw + per_group * -(-n_places // GROUP)).sum() <= budget:
+        # All at once, which is most of what few queries ask for.
+        if len(sizes) == 1:
+            yield from _one_draw(int(sizes[0]), int(n_places[0]))
+        elif (some := np.flatnonzero((n_places > 0) & (sizes > 0))).size:
+            stops, queries = np.cumsum(n_places), np.cumsum(sizes) - sizes
+            starts = stops - n_places
+            yield _round(starts[some], stops[some], sizes[some], queries[some], int(sizes.sum()), listed)
+        return
     most = np.maximum(1, (budget - per_draw) // np.maximum(1, per_group)) * GROUP
     n_pieces = np.where(sizes > 0, -(-n_places // most), 0)
     draw = np.repeat(np.arange(len(sizes)), n_pieces)
@@ -63,6 +73,30 @@ def rounds(sizes: np.ndarray, n_places: np.ndarray, budget: int, *, listed: bool
         part = slice(at, end)
         yield _round(starts[part], stops[part], sizes[draw[part]], queries_before[draw[part]], int(sizes.sum()), listed)
         at = end
+
+
+def _one_draw(n_queries: int, n_places: int) -> Iterator[Round]:
+    """The one round of queries that draw the same, where there is something to draw."""
+    if n_queries == 0 or n_places == 0:
+        return
+    n_groups, n_tiles = -(-n_places // GROUP), -(-n_queries // TILE_QUERIES)
+    n_items, first = -(-n_groups // ITEM_GROUPS), TILE_QUERIES * np.arange(n_tiles)
+    tiles = np.empty((n_tiles, 7), dtype=np.int64)
+    tiles[:] = 0, TILE_QUERIES, 0, n_places, 0, n_groups, 0
+    tiles[:, 0], tiles[:, 4], tiles[:, 6] = first, first * n_groups, np.arange(n_tiles) * n_items
+    tiles[-1, 1] = n_queries - TILE_QUERIES * (n_tiles - 1)
+    yield Round(
+        start=0,
+        stop=n_places,
+        tiles=tiles,
+        n_items=n_tiles * n_items,
+        n_words=n_queries * n_groups,
+        offsets=np.arange(n_queries) * n_groups,
+        counts=np.full(n_queries, n_groups, dtype=np.uint32),
+        first=0,
+        last=n_queries,
+        most_groups=n_groups,
+    )
 
 
 def _round(
@@ -95,4 +129,5 @@ def _round(
         counts=counts,
         first=int(first[0]),
         last=int(first[-1] + n_own[-1]),
+        most_groups=int(n_groups.max()),
     )

@@ -18,6 +18,7 @@ import numpy as np
 from gpu_retrieval.backend import Array, Backend
 from gpu_retrieval.clauses import take
 from gpu_retrieval.masks import matching, prepare
+from gpu_retrieval.placement import parts_of
 from gpu_retrieval.quantize import SAFE_SCORE, decode, floor_float32, score_error
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
@@ -97,7 +98,7 @@ def stretches(task: SearchTask, rows: np.ndarray, tiling: Tiling) -> Iterator[St
     where = None if task.where is None else take(task.where, rows)
     shut_out = None if task.exclude is None else _excluded(task.exclude.take(rows), task)
     base = 0
-    for segment in task.segments:
+    for segment in parts_of(task):
         part = prepare(where, len(rows), segment, tiling.posting_bytes)
         for start in range(0, len(segment), tiling.n_jobs):
             stop = min(start + tiling.n_jobs, len(segment))

@@ -88,6 +88,25 @@ class Segment:
             numbers={name: column.kept(alive) for name, column in self.numbers.items()},
         )
 
+    def part(self, first: int, last: int) -> Segment:
+        """The rows [first, last): views of what is as long as vectors, copies of terms."""
+        codes, vectors = self.codes, self.vectors[first:last]
+        return Segment(
+            given=np.arange(last - first),
+            ids=self.ids[first:last],
+            vectors=vectors,
+            codes=Codes(
+                vectors if codes.values is self.vectors else codes.values[first:last],
+                codes.scale[first:last],
+                codes.norms[first:last],
+                codes.residuals[first:last],
+            ),
+            terms={name: column.part(first, last) for name, column in self.terms.items()},
+            numbers={
+                name: NumberColumn(column.levels, column.ranks[first:last]) for name, column in self.numbers.items()
+            },
+        )
+
     def joined(self, other: Segment) -> Segment:
         """One segment of these rows followed by the other's; copies both."""
         vectors = np.concatenate([self.vectors, other.vectors])

@@ -42,6 +42,17 @@ class IdOrder:
             self._copies[backend.device] = backend.put(self.sorted_ids), backend.put(self.ranks)
         return self._copies[backend.device]
 
+    def open_on(self, backend: Backend, is_open: np.ndarray) -> Array:
+        """Which rows are open on the backend's device, copied there once a change."""
+        held = self._open.get(backend.device)
+        if held is None or held[0] is not is_open:
+            self._open[backend.device] = held = is_open, backend.put(is_open)
+        return held[1]
+
+    @cached_property
+    def _open(self) -> dict[str, tuple[np.ndarray, Array]]:
+        return {}
+
     def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places in `ids` and the rows that carry them; an id may lie on several rows, all but one closed."""
         first = np.searchsorted(self.sorted_ids, ids, side="left")
@@ -56,7 +67,8 @@ class SearchTask:
     """What to search, all of it checked.
 
     `alive` and `prior` run over all rows of all segments, dead rows included: (rows,) bool, None where every
-    row is alive, and (rows,) float32, None without a prior.
+    row is alive, and (rows,) float32, None without a prior. `device_memory` bounds what the index takes of a
+    GPU's, None where what is free does.
     """
 
     backend: Backend
@@ -70,6 +82,7 @@ class SearchTask:
     where: Clause | None
     exclude: Ragged | None
     memory_budget: int
+    device_memory: int | None = None
 
     def take(self, rows: np.ndarray) -> SearchTask:
         """The same search for these queries only."""
@@ -90,14 +103,9 @@ class SearchTask:
         """The same with every job drawn for every group."""
         return self._groups(drive=False)
 
-    @cached_property
-    def drawing(self) -> Groups:
-        """The queries by what they draw their jobs from, and by nothing else."""
-        return self._groups(split=False)
-
-    def _groups(self, *, drive: bool = True, split: bool = True) -> Groups:
+    def _groups(self, *, drive: bool = True) -> Groups:
         n_queries, d, k = *self.queries.shape, min(self.k, self.n_alive)
-        return group_queries(self.where, n_queries, self.segments, d, k, drive=drive, split=split)
+        return group_queries(self.where, n_queries, self.segments, d, k, drive=drive)
 
     @cached_property
     def device_ranks(self) -> Array:
@@ -112,4 +120,4 @@ class SearchTask:
     @cached_property
     def device_alive(self) -> Array | None:
         """`alive` on the device."""
-        return None if self.alive is None else self.backend.put(self.alive)
+        return None if self.alive is None else self.order.open_on(self.backend, self.alive)

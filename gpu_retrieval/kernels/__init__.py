@@ -13,16 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from gpu_retrieval.backend import Array, Backend
+from gpu_retrieval.lanes import Block, Lane
 
 FILES = ("device.cuh", "common.cuh", "filter.cu", "score.cu", "select.cu")
 OPTIONS = ("-std=c++17",)
 THREADS = 256
-BATCHES_UNDER_WAY = 2
+MOST_BLOCKS = 4096
+# Batches under way at a time.
+LANES = 2
 # A pointer to nothing.
 NULL = np.uint64(0)
 
@@ -37,13 +41,18 @@ def source() -> str:
 
 
 class Kernels:
-    """The kernels on a backend's current device; they run on its current stream, `streams` are for batches."""
+    """The kernels on a backend's current device; they run on its current stream.
+
+    `lanes` are for batches, `kept` for what batches leave until the next tile of an index comes.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._module: Any = backend.xp.RawModule(code=source(), options=OPTIONS)
         self._functions: dict[str, Any] = {}
-        # Kept: CuPy's store of memory is apart for each stream, so that new ones would take new memory.
-        self.streams = [backend.xp.cuda.Stream(non_blocking=True) for _ in range(BATCHES_UNDER_WAY)]
+        # Kept from search to search, and with them their memory: one search at a time has them.
+        self.lanes = [Lane(backend) for _ in range(LANES)]
+        self.kept = Block(backend)
+        self.lock = Lock()
 
     def launch(
         self, name: str, grid: Sequence[int], *args: Array | np.generic, block: int = THREADS, shared: int = 0

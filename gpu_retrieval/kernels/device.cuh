@@ -3,6 +3,8 @@
 // Needs no header, so that it compiles wherever NVRTC is. NVRTC is called with flush-to-zero: what must not
 // lose subnormal numbers is done in float64 or on bits (common.cuh).
 
+// Threads of a block at most, and blocks that a multiprocessor is to have room for at least.
+#define KERNEL(...) extern "C" __global__ __launch_bounds__(__VA_ARGS__)
 #define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) type name[]
 #define WHOLE_WARP 0xffffffffu
 

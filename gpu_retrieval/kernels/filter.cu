@@ -1,10 +1,10 @@
 // Which jobs each query is compared with: rows drawn from postings, and the whole filter checked on each.
 
-// A set of terms as bits: bit c of a set is set where the set holds the c-th term of the column.
-// `set_of[i]`, `codes[i]` (n,) int32; `bits` (sets, n_words) starts at zero.
-extern "C" __global__ void set_bits(const int* set_of, const int* codes, int n, i64 n_words, u32* bits) {
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
-        atomicOr(bits + set_of[i] * n_words + codes[i] / 32, 1u << codes[i] % 32);
+// Sets of terms as bits: bit c of a set is set where the set holds the c-th term of its column. `places` (n,) are the
+// bits to set of all sets of a filter, one set's words after another's; `words` start at zero.
+KERNEL(256) void set_bits(const i64* places, i64 n, u32* words) {
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x)
+        atomicOr(words + (places[i] >> 5), 1u << (places[i] & 31));
 }
 
 // Postings from `posting` on fill the places from `place` on; they are those of the term `code`, drawn for `set`.
@@ -15,8 +15,8 @@ struct Span {
 // rows[p - from] for places [from, from + n): the drawn row, or -1 where the same set has drawn the row already
 // by a smaller term. `starts` (rows + 1,) and `codes` are the column the other way round, null where every job
 // has one term, so that nothing is drawn twice.
-extern "C" __global__ void draw(const Span* spans, int n_spans, i64 from, i64 n, const int* postings, const i64* starts,
-                                const int* codes, const u32* sets, i64 n_words, int* rows) {
+KERNEL(256) void draw(const Span* spans, int n_spans, i64 from, i64 n, const int* postings, const i64* starts,
+                      const int* codes, const u32* sets, i64 n_words, int* rows) {
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
         i64 place = from + i;
         Span span = spans[last_not_above(&spans->place, n_spans, sizeof(Span) / sizeof(i64), place)];
@@ -93,12 +93,16 @@ __device__ inline bool is_shut_out(const i64* starts, const int* rows, int query
 // mask[word] of every group of every tile: bit j says that the group's j-th place holds a job that passes the
 // query's filter, is alive and is not shut out. Adds what passes to n_matches (queries,). `alive` (rows,) may be
 // null; query q shuts out rows[starts[q] : starts[q + 1]], ascending, unless `shut_starts` is null.
-// A block an item; a warp a group, a lane a place.
-extern "C" __global__ void passing(const Tile* tiles, int n_tiles, const int* rows, const Node* nodes, int n_nodes,
-                                   const u8* alive, const i64* shut_starts, const int* shut_rows, u32* mask,
-                                   u32* n_matches) {
+// A block an item; a warp a group, a lane a place. What passed is added up within the block first: blocks of a search
+// of one query would wait in line for the one number that they all add to.
+KERNEL(256) void passing(const Tile* tiles, int n_tiles, const int* rows, const Node* nodes, int n_nodes,
+                         const u8* alive, const i64* shut_starts, const int* shut_rows, u32* mask,
+                         u32* n_matches) {
+    __shared__ u32 in_block[TILE_QUERIES];
     Tile tile = tile_of(tiles, n_tiles, blockIdx.x);
     int lane = threadIdx.x % 32, n_passed = 0;
+    if (threadIdx.x < TILE_QUERIES) in_block[threadIdx.x] = 0;
+    __syncthreads();
     i64 first = (blockIdx.x - tile.item) * ITEM_GROUPS, stop = min(first + ITEM_GROUPS, tile.n_groups);
     for (i64 group = first + threadIdx.x / 32; group < stop; group += blockDim.x / 32) {
         i64 place = group * GROUP + lane;
@@ -113,5 +117,8 @@ extern "C" __global__ void passing(const Tile* tiles, int n_tiles, const int* ro
             if (lane == i) n_passed += __popc(word);
         }
     }
-    if (n_passed) atomicAdd(n_matches + tile.query + lane, (u32)n_passed);
+    if (n_passed) atomicAdd(in_block + lane, (u32)n_passed);
+    __syncthreads();
+    if (threadIdx.x < tile.n_queries && in_block[threadIdx.x])
+        atomicAdd(n_matches + tile.query + threadIdx.x, in_block[threadIdx.x]);
 }

@@ -43,16 +43,13 @@ __device__ void best_of_groups(const Tile* tiles, int n_tiles, const int* rows, 
     for (i64 group = first + threadIdx.x / 32; group < stop; group += blockDim.x / 32) {
         u32 own = lane < tile.n_queries ? mask[tile.word + lane * tile.n_groups + group] : 0;
         u32 wanted = __reduce_or_sync(WHOLE_WARP, own);
+        int own_row = wanted >> lane & 1 ? row_at(rows, tile, group * GROUP + lane) : -1;
+        float own_scale = own_row >= 0 ? scale[own_row] : 0, own_prior = own_row >= 0 && prior ? prior[own_row] : 0;
         const Code* job[4];
-        float job_scale[4], job_prior[4], sums[4][4] = {};
-        bool reads[4];
+        float sums[4][4] = {};
         for (int j = 0; j < 4; j++) {
-            int place = 8 * j + g;
-            reads[j] = wanted >> place & 1;
-            i64 row = reads[j] ? row_at(rows, tile, group * GROUP + place) : 0;
-            job[j] = codes + row * 32 * n_steps + 8 * t;
-            job_scale[j] = reads[j] ? scale[row] : 0;
-            job_prior[j] = reads[j] && prior ? prior[row] : 0;
+            int row = __shfl_sync(WHOLE_WARP, own_row, 8 * j + g);
+            job[j] = row >= 0 ? codes + (i64)row * 32 * n_steps + 8 * t : nullptr;
         }
         for (int step = 0; wanted && step < n_steps; step++) {
             uint4 low = *(const uint4*)(factors + g * stride + 16 * step + 4 * t);
@@ -60,7 +57,7 @@ __device__ void best_of_groups(const Tile* tiles, int n_tiles, const int* rows, 
             u32 front[4] = {low.x, high.x, low.y, high.y}, back[4] = {low.z, high.z, low.w, high.w};
             for (int j = 0; j < 4; j++) {
                 uint4 part = {0, 0, 0, 0};
-                if (reads[j]) part = eight_codes(job[j] + 32 * step);
+                if (job[j]) part = eight_codes(job[j] + 32 * step);
                 multiply_add(sums[j], front, part.x, part.y);
                 multiply_add(sums[j], back, part.z, part.w);
             }
@@ -70,8 +67,8 @@ __device__ void best_of_groups(const Tile* tiles, int n_tiles, const int* rows, 
         for (int j = 0; j < 4; j++) {
             for (int side = 0; side < 2; side++) {
                 int column = 2 * t + side, place = 8 * j + column;
-                float of_job = __shfl_sync(WHOLE_WARP, job_scale[j], 4 * column);
-                float more = __shfl_sync(WHOLE_WARP, job_prior[j], 4 * column);
+                float of_job = __shfl_sync(WHOLE_WARP, own_scale, place);
+                float more = __shfl_sync(WHOLE_WARP, own_prior, place);
                 float low = sums[j][side] * scale_low * of_job + more;
                 float high = sums[j][2 + side] * scale_high * of_job + more;
                 if (mask_low >> place & 1) best_low = fmaxf(best_low, low);
@@ -142,12 +139,12 @@ __device__ void collect(const Tile* tiles, int n_tiles, const int* rows, const u
 }
 
 #define FOR_CODES(Code, name)                                                                                         \
-    extern "C" __global__ void best_of_groups_##name(                                                                 \
+    KERNEL(256, 3) void best_of_groups_##name(                                                                        \
         const Tile* tiles, int n_tiles, const int* rows, const u32* mask, const Code* codes, const float* scale,      \
         const float* prior, const u32* queries, const float* query_scale, int n_steps, float* best) {                 \
         best_of_groups(tiles, n_tiles, rows, mask, codes, scale, prior, queries, query_scale, n_steps, best);         \
     }                                                                                                                 \
-    extern "C" __global__ void collect_##name(                                                                        \
+    KERNEL(256) void collect_##name(                                                                                  \
         const Tile* tiles, int n_tiles, const int* rows, const u32* mask, const float* best, const Code* codes,       \
         const float* scale, const float* prior, const float* queries, int n_steps, const float* limits, i64 capacity, \
         u32* n_found, int* found_rows, float* found_scores) {                                                         \

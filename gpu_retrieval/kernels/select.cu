@@ -39,9 +39,9 @@ __device__ inline int bin_of(const u32* bins, u32* left) {
 // `most_fold` neighbours count as one, the greatest. Two rounds of 11 bits give a bound just below the k-th greatest.
 // `best_keys` (queries, k) hold the final keys so far, NO_KEY where there are fewer.
 // A block a query; the first query is `first_query`.
-extern "C" __global__ void limit_scores(const float* values, const i64* offsets, const u32* counts, i64 capacity,
-                                        int most_fold, int k, const double* error, const u64* best_keys, int first_query,
-                                        float* limits) {
+KERNEL(1024) void limit_scores(const float* values, const i64* offsets, const u32* counts, i64 capacity,
+                               int most_fold, int k, const double* error, const u64* best_keys, int first_query,
+                               float* limits) {
     __shared__ u32 bins[BINS + BINS / 64];
     __shared__ int found[2];
     int query = first_query + blockIdx.x;
@@ -102,10 +102,10 @@ __device__ inline u32 final_bits(const u32* query, const u32* job, const u32* pr
 // are bits of float32, `id_ranks` (rows,).
 // blockIdx.x a query, counted from `first_query`. A warp takes some at a time, few, so that few queries keep many
 // warps busy: a lane looks at one, then all lanes score those that are left.
-extern "C" __global__ void score_found(const u32* n_found, const int* found_rows, const float* found_scores,
-                                       i64 capacity, const float* limits, const u32* vectors, const u32* queries,
-                                       const u32* prior, const u32* id_ranks, int d, int first_query, i64 key_capacity,
-                                       u32* n_keys, u64* keys) {
+KERNEL(256) void score_found(const u32* n_found, const int* found_rows, const float* found_scores,
+                             i64 capacity, const float* limits, const u32* vectors, const u32* queries,
+                             const u32* prior, const u32* id_ranks, int d, int first_query, i64 key_capacity,
+                             u32* n_keys, u64* keys) {
     DYNAMIC_SHARED(double, products);
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
     i64 query = first_query + blockIdx.x, n = min((i64)n_found[query], capacity);
@@ -130,8 +130,8 @@ extern "C" __global__ void score_found(const u32* n_found, const int* found_rows
 // Puts each of a query's keys at its rank among them into best_keys (batch, k): keys of a query differ, so that a
 // key's rank is how many are smaller. Sets `failed` where a capacity was too small for what was found.
 // blockIdx.x a query; a thread a key.
-extern "C" __global__ void rank_keys(const u64* keys, const u32* n_keys, i64 key_capacity, const u32* n_found,
-                                     i64 capacity, int k, int first_query, u64* best_keys, u8* failed) {
+KERNEL(256) void rank_keys(const u64* keys, const u32* n_keys, i64 key_capacity, const u32* n_found,
+                           i64 capacity, int k, int first_query, u64* best_keys, u8* failed) {
     __shared__ u64 part[256];
     i64 query = first_query + blockIdx.x, n = min((i64)n_keys[query], key_capacity);
     const u64* own = keys + query * key_capacity;
@@ -149,8 +149,17 @@ extern "C" __global__ void rank_keys(const u64* keys, const u32* n_keys, i64 key
     }
 }
 
+// Begins each query's keys (n, key_capacity) with the k best so far, NO_KEY among them where there are fewer.
+KERNEL(256) void keep_keys(const u64* best_keys, int n, int k, i64 key_capacity, u32* n_keys, u64* keys) {
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)n * k; i += (i64)gridDim.x * blockDim.x) {
+        i64 query = i / k, place = i % k;
+        keys[query * key_capacity + place] = best_keys[i];
+        if (place == 0) n_keys[query] = k;
+    }
+}
+
 // Ids and scores of n keys: -1 and -inf for NO_KEY. `sorted_ids` by rank.
-extern "C" __global__ void decode_keys(const u64* keys, i64 n, const i64* sorted_ids, i64* ids, u32* scores) {
+KERNEL(256) void decode_keys(const u64* keys, i64 n, const i64* sorted_ids, i64* ids, u32* scores) {
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
         u64 key = keys[i];
         ids[i] = key == NO_KEY ? -1 : sorted_ids[(u32)key];

@@ -127,8 +127,11 @@ class StrictCupy:
     cuda = SimpleNamespace(
         is_available=lambda: True,
         Device=lambda number: contextlib.nullcontext(),
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 40, 1 << 40)),
     )
+
+    def get_default_memory_pool(self):
+        return SimpleNamespace(free_bytes=lambda: 0)
 
     def asarray(self, array):
         return DeviceArray(np.array(array))

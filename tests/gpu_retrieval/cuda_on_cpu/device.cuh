@@ -20,6 +20,7 @@
 #define __global__
 #define __device__
 #define __shared__ static
+#define KERNEL(...) extern "C" __global__
 #define DYNAMIC_SHARED(type, name) type* name = (type*)emulated::dynamic_shared
 #define WHOLE_WARP 0xffffffffu
 
