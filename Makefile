@@ -40,8 +40,8 @@ bench-embeddings: ## job vectors against Word2Vec (gensim, Spark), item-kNN, iAL
 	@bin/setup --bench
 	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)" $(if $(ONLY),--only $(ONLY)) $(if $(SHARES),--shares $(SHARES))
 
-bench-chains: setup ## what cutting chains costs as events grow tenfold (SIZE=small: to 3M; full: to 50M)
-	@$(ENV) python -m benchmarks.chains --size "$(SIZE)"
+bench-chains: setup ## what cutting chains costs as events grow tenfold (SIZE=small: to 3M; full: to 50M; or EVENTS=...)
+	@$(ENV) python -m benchmarks.chains --size "$(SIZE)" $(if $(EVENTS),--events $(EVENTS))
 
 bench-graph: setup ## the segment graph on planted links, beside the ratio scorer and the naive explode (SIZE=small or full)
 	@$(ENV) python -m benchmarks.graph --size "$(SIZE)" --data "$(DATA)"

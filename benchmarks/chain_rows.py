@@ -35,11 +35,14 @@ WINDOW = 5
 SERVING, NEIGHBORS = RetrieveCandidates(), BuildIndex().neighbors
 # Warm jobs and new ones share the places of a list: what the default trades between them.
 OTHER_NEW = (0.3, 0.5)
+# Of a vector that its contexts are part of, and of new jobs, which have none, beside it.
+CONTEXT_WEIGHT, NEW_BESIDE_CONTEXTS = 0.5, 0.8
 # As many as a board's feature keys have.
 FIELDS = ("a", "b", "c", "d")
 QUERIES_AT_ONCE = 250
 
 OURS, NO_FEATURES, IDS = "job vectors (the defaults)", "- features: ids alone", "ids alone, as gensim"
+CONTEXTS = f"+ contexts at {CONTEXT_WEIGHT:g}, new jobs at {NEW_BESIDE_CONTEXTS:g}"
 # As they come; and gensim's vectors scored as ours are, which is half of what we do.
 RIVALS = (
     "gensim, by cosine",
@@ -97,6 +100,10 @@ def rows(board: Board, effort: Effort, epochs: int) -> Iterator[Row]:
     for new in OTHER_NEW:
         name = f"new jobs as popular as {new:g}, not {SERVING.new_popularity:g}"
         yield mean_row(name, board, [(seconds, by_cosine(found, chain_prior(board, new))) for seconds, found in own])
+    options = replace(defaults(), epochs=epochs, context_weight=CONTEXT_WEIGHT)
+    beside = [vectors(board, replace(options, seed=seed)) for seed in seeds]
+    higher = chain_prior(board, NEW_BESIDE_CONTEXTS)
+    yield mean_row(CONTEXTS, board, [(seconds, by_cosine(found, higher)) for seconds, found in beside])
     if effort.in_all_ways:
         near = [(seconds, by_neighbors(found, NEIGHBORS, prior)) for seconds, found in own[: len(few)]]
         yield mean_row(f"from {NEIGHBORS} neighbours a job", board, near)

@@ -39,14 +39,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--memory", default="2g", help="of Spark's JVM")
+    parser.add_argument("--events", type=int, nargs="*", default=(), help="sizes in place of those of --size")
     given = parser.parse_args()
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--master local[2] --driver-memory {given.memory} pyspark-shell"
-    head(f"make bench-chains SIZE={given.size}", given.memory)
+    events = " ".join(str(n) for n in given.events)
+    head(f"make bench-chains SIZE={given.size}" + (f' EVENTS="{events}"' if events else ""), given.memory)
     rows = []
     with tempfile.TemporaryDirectory(prefix="bench-chains-") as scratch, Peak() as peak:
         spark = started()
         chained(spark, Path(scratch), WARM_UP)
-        for n in SIZES[given.size]:
+        for n in given.events or SIZES[given.size]:
             peak.forget()
             rows.append(chained(spark, Path(scratch), n))
             rows[-1] |= {"peak_mb": round(peak.mb), "anonymous_mb": round(peak.anonymous_mb)}

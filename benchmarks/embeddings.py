@@ -27,7 +27,19 @@ from numpy.typing import NDArray
 
 from benchmarks.chain_data import Board, described, jobboard, large_vocabulary, planted_board, write
 from benchmarks.chain_rivals import Gensim
-from benchmarks.chain_rows import HELPED, IDS, NO_FEATURES, OURS, RIVALS, WINDOW, Effort, defaults, ids_alone, rows
+from benchmarks.chain_rows import (
+    CONTEXTS,
+    HELPED,
+    IDS,
+    NO_FEATURES,
+    OURS,
+    RIVALS,
+    WINDOW,
+    Effort,
+    defaults,
+    ids_alone,
+    rows,
+)
 from benchmarks.position_lift import LIFT_SIZES, lift
 from jobs.embeddings.corpus import JobCorpus
 from jobs.embeddings.training import SkipGram, train
@@ -227,8 +239,15 @@ def quality(board: Board, effort: Effort, epochs: int | None = None) -> dict[str
         "warm_recall_100_over_best_rival": ratio(recalls, OURS, RIVALS, "warm @100"),
         "ids_alone_warm_recall_100_over_best_rival": ratio(recalls, NO_FEATURES, RIVALS, "warm @100"),
         "ids_alone_warm_recall_100_over_gensim": ratio(recalls, IDS, RIVALS[:2], "warm @100"),
-        "cold_over_warm_recall": round(recalls[OURS]["cold @100"] / recalls[OURS]["warm @100"], 3),
+        "cold_over_warm_recall": cold_over_warm(recalls[OURS]),
+        "contexts_recall_100_over_best_rival": ratio(recalls, CONTEXTS, RIVALS, "all @100"),
+        "contexts_recall_100_over_gensim_scored_as_ours": ratio(recalls, CONTEXTS, (HELPED,), "all @100"),
+        "contexts_cold_over_warm_recall": cold_over_warm(recalls[CONTEXTS]),
     }
+
+
+def cold_over_warm(columns: dict[str, float]) -> float:
+    return round(columns["cold @100"] / columns["warm @100"], 3)
 
 
 def ratio(recalls: dict[str, dict[str, float]], name: str, rivals: tuple[str, ...], column: str) -> float:

@@ -47,7 +47,7 @@ class CompiledLearner:
         """Take one step; returns the loss before it."""
         rows, scale, rate = self._rows, np.float32(self._options.scale), np.float32(self._options.learning_rate)
         bags = (rows.offsets, np.asarray(rows.values), rows.id_rows, self._weights)
-        _pool(step.jobs, step.keeps_id, *bags, self.table, self._vectors, self._norms)
+        pool(step.jobs, step.keeps_id, *bags, self.table, self._vectors, self._norms)
         slopes, losses = slopes_and_losses(
             step.position, step.counts, step.costs, scale, self._bias, self._vectors, self._contexts, self._pulls
         )
@@ -75,7 +75,7 @@ class CompiledLearner:
 
 
 @njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
-def _pool(jobs, keeps_id, offsets, values, id_rows, weights, table, vectors, norms):  # type: ignore[no-untyped-def]
+def pool(jobs, keeps_id, offsets, values, id_rows, weights, table, vectors, norms):  # type: ignore[no-untyped-def]
     """The unit vectors of the jobs, and their lengths before; zeros for an empty bag."""
     dim = table.shape[1]
     for at in prange(len(jobs)):

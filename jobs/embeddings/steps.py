@@ -51,6 +51,7 @@ class SkipGram:
     refused_share: float = 0.0
     refused_weight: float = 1.0
     id_dropout: float = 0.5
+    context_weight: float = 0.0
     scale: float = 7.0
     learning_rate: float = 0.05
     pairs_a_step: int = 2048
@@ -107,7 +108,7 @@ class Steps:
         return dict(self._rng.bit_generator.state)
 
     def of(self, chains: Chains) -> Iterator[Step]:
-        targets, contexts = self._pairs(chains)
+        targets, contexts = self.pairs(chains)
         positives = Positives(chains.chain_of_point, chains.jobs, len(self._place))
         order = self._rng.permutation(len(targets))
         for start in range(0, len(order), self._options.pairs_a_step):
@@ -126,7 +127,8 @@ class Steps:
                 costs=self._costs[chains.actions[target], chains.actions[context]],
             )
 
-    def _pairs(self, chains: Chains) -> tuple[Ints, Ints]:
+    def pairs(self, chains: Chains) -> tuple[Ints, Ints]:
+        """(target, context) points of the chains, as the options have it."""
         found, both_sides = [left_pairs(chains, self._windows)], self._options.contexts == "both"
         if both_sides:
             found.append(right_pairs(chains, self._windows))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.embeddings.compiled import CompiledLearner
+from jobs.embeddings.contexts import beside_contexts
 from jobs.embeddings.corpus import JobCorpus, chain_batches
 from jobs.embeddings.encoder import Adagrad, pooled
 from jobs.embeddings.losses import negative_sampling_loss
@@ -90,7 +91,10 @@ def train(
     if not np.isfinite(mean_loss):
         raise FloatingPointError(f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate")
     n_learnt, pairs_per_s = team.summed(progress.n_pairs, progress.pairs_per_s)
-    return Trained(learner.state(), mean_loss, int(n_learnt), pairs_per_s)
+    state = learner.state()
+    if options.context_weight:
+        state.table = beside_contexts(corpus, uri, options, state.table)
+    return Trained(state, mean_loss, int(n_learnt), pairs_per_s)
 
 
 def _learnt(learner: Learner, steps: Steps, chains: Chains) -> tuple[int, float]:

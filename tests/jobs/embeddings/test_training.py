@@ -259,7 +259,7 @@ def test_batches_bound_memory_not_what_is_learnt_from(tmp_path):
 @pytest.mark.parametrize("option", [
     {"windows": dict.fromkeys(OPTIONS.windows, 1)}, {"costs": {"*/*": 3.0}}, {"negatives": 3}, {"pairs_a_draw": 1}, {"contexts": "before"}, {"applied_context": True},
     {"negative_power": 0.0}, {"inventory_share": 0.0}, {"local_share": 0.5}, {"id_dropout": 0.0},
-    {"scale": 2.0}, {"learning_rate": 0.2}, {"pairs_a_step": 64},
+    {"scale": 2.0}, {"learning_rate": 0.2}, {"pairs_a_step": 64}, {"context_weight": 0.5},
 ], ids=lambda option: next(iter(option)))  # fmt: skip
 def test_every_option_changes_the_table(tmp_path, option):
     n_chains = write_world(tmp_path / "world", n_chains=60)
