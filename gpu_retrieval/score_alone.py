@@ -89,9 +89,9 @@ def _prune(s, n, k):
         if n - i < LANES:
             kept &= (np.uint64(1) << np.uint64(n - i)) - np.uint64(1)
         lower, rows = simd.load(s.lower, i), simd.load(s.held, i)
-        simd.store_some(s.upper, left, upper, kept)
-        simd.store_some(s.lower, left, lower, kept)
-        simd.store_some(s.held, left, rows, kept)
+        simd.store(s.upper, left, simd.packed(upper, kept))
+        simd.store(s.lower, left, simd.packed(lower, kept))
+        simd.store(s.held, left, simd.packed(rows, kept))
         left += simd.count_bits(kept)
     return left
 
@@ -129,9 +129,9 @@ def search_alone(jobs, work, best, s, piece, cap):
         passing, kept = _passing(work, s, work.offsets[q0] + start - first if len(work.mask) else 0, n)
         s.counts[0] += simd.count_bits(passing)
         kept &= simd.not_below(upper, simd.spread(s.limits[0]))
-        simd.store_some(s.upper, n_held, upper, kept)
-        simd.store_some(s.lower, n_held, lower, kept)
-        simd.store_some(s.held, n_held, simd.load(s.sums, ROWS), kept)
+        simd.store(s.upper, n_held, simd.packed(upper, kept))
+        simd.store(s.lower, n_held, simd.packed(lower, kept))
+        simd.store(s.held, n_held, simd.packed(simd.load(s.sums, ROWS), kept))
         n_held += simd.count_bits(kept)
         if n_held > min(next_prune, room - LANES):
             n_held = _prune(s, n_held, k)
