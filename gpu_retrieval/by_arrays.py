@@ -23,8 +23,8 @@ class ByArrays:
     A group's candidates are a stretch of jobs of their own.
     """
 
-    def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int) -> None:
-        self.task, self.start = task, start
+    def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int, hits: Hits) -> None:
+        self.task, self.start, self.hits = task, start, hits
         self.drawing = Drawing(task, groups, checks=True)
         self.k = min(task.k, task.n_alive)
         self.rows = groups.order[start:stop]
@@ -76,10 +76,10 @@ class ByArrays:
             id_ranks=backend.put(self.task.order.ranks[self.base + rows]),
         )
 
-    def write(self, hits: Hits) -> None:
-        hits.n_matches[self.rows] = self.n_matches
+    def write(self) -> None:
+        self.hits.n_matches[self.rows] = self.n_matches
         top = TopK(self.task.backend, len(self.rows), self.k, self.tiling.topk_bytes, best=self.best)
-        top.write(hits, self.rows, self.task.order.sorted_ids)
+        top.write(self.hits, self.rows, self.task.order.sorted_ids)
 
 
 def _gathered(segment: Segment, rows: np.ndarray) -> Segment:

@@ -45,9 +45,9 @@ def _piece(task: SearchTask) -> tuple[int, int] | None:
 
 
 class ByLoops:
-    """The best keys of the queries [start, stop) of the groups' order, kept sorted."""
+    """The best keys of the queries [start, stop) of the groups' order, kept sorted where the hits' ids go."""
 
-    def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int) -> None:
+    def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int, hits: Hits) -> None:
         self.task, self.groups, self.start = task, groups, start
         self.loops = compiled.scoring()
         self.ranges = _ranges(task, groups.left)
@@ -58,7 +58,7 @@ class ByLoops:
         self.most, self.stretch = piece
         self.rows = groups.order[start:stop]
         self.queries = task.queries[self.rows]
-        self.best = np.empty((len(self.rows), self.k), dtype=np.uint64)
+        self.hits, self.keys = hits, hits.ids.view(np.uint64).reshape(-1)
         self.n_best = np.zeros(len(self.rows), dtype=np.int64)
         self.n_matches = np.zeros(len(self.rows), dtype=np.int64)
         self.no_prior = np.empty(0, dtype=np.float32)
@@ -68,7 +68,7 @@ class ByLoops:
         coarse, prior = segment.host.coarse, self.no_prior if self.task.prior is None else self.task.prior
         self.jobs = self.loops.Jobs(
             _fixed(coarse.rows.reshape(-1)),
-            _fixed(coarse.rows.view(np.float32).reshape(-1)),
+            _fixed(coarse.bounds.reshape(-1)),
             coarse.widest,
             coarse.longest,
             _fixed(segment.host.vectors.reshape(-1)),
@@ -103,7 +103,7 @@ class ByLoops:
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
             found.cells.offsets,
         )
-        best = self.loops.Best(self.best[span], self.n_best[span], self.n_matches[span])
+        best = self.loops.Best(self.keys, self.task.k, self.k, self.rows[span], self.n_best[span], self.n_matches[span])
         cap, threads = self.loops.held_rows(self.k), self.loops.n_threads()
         # No more scratch than there is work for.
         most = min(self.most, int((pieces[:, 3] - pieces[:, 2]).max()))
@@ -126,9 +126,10 @@ class ByLoops:
         pieces = pieces[cells.lengths[first] > 0]
         return pieces[np.argsort((pieces[:, 0] - pieces[:, 1]) * (pieces[:, 3] - pieces[:, 2]), kind="stable")]
 
-    def write(self, hits: Hits) -> None:
+    def write(self) -> None:
+        hits = self.hits
         hits.n_matches[self.rows] = self.n_matches
-        self.loops.decode(self.best, self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
+        self.loops.decode(self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
 
 
 def _ranges(task: SearchTask, left: Clause | None) -> list[Between]:

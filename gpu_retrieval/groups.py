@@ -5,7 +5,7 @@ drawn from them and from nowhere else. Queries drawn from the same postings form
 splits groups where the estimated saving in products is worth more than the drawing done over again. What is
 not settled for a group as a whole is checked a query at a time, on what is left of the group's jobs.
 
-The costs are nanoseconds of one core, measured on 2 cores of a Xeon with AVX-512; only their ratios matter.
+The costs are nanoseconds of one core, read from profiles of searches on an AMD Zen 4; only their ratios matter.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from gpu_retrieval.segments import DeviceSegment
 
 NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
 # For a group: a posting drawn (most are drawn for several groups), kept by a clause, a candidate's codes brought in.
-DRAW_NS, KEEP_NS, GATHER_NS = 0.3, 1.5, 15.0
+DRAW_NS, KEEP_NS, GATHER_NS = 0.15, 0.6, 15.0
 # For a pair: terms looked up, a range compared.
 CHECK_NS, RANGE_NS = 4.0, 0.1
 # A group's overhead; and of a query, for each of its k best: scored again, sorted and written.
-GROUP_NS, RESULT_NS = 2_000.0, 80.0
+GROUP_NS, RESULT_NS = 2_000.0, 90.0
 # Queries that are scored together, in the lanes of a register.
 TOGETHER = 16
 
@@ -260,7 +260,7 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 def pair_ns(d: int) -> float:
     """What one pair costs: its product, and its part in the selection."""
-    return 0.004 * d + 0.2
+    return 0.01 * d + 0.35
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:

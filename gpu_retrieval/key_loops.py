@@ -21,11 +21,13 @@ def _mixed(word):
 def hash_rows(offsets, values, hashes):
     """A hash of each row's values, in their order."""
     for row in prange(len(hashes)):
-        total = np.uint64(offsets[row + 1] - offsets[row])
+        # Places of an array of its own are known not to be negative, else nothing is done side by side.
+        own = values[offsets[row] : offsets[row + 1]]
+        total = np.uint64(len(own))
         # The sum of products with odd numbers of their own, which has no chain of dependent steps.
         factor = np.uint64(0x9E3779B97F4A7C15)
-        for i in range(offsets[row], offsets[row + 1]):
-            total += (np.uint64(values[i]) + np.uint64(1)) * factor
+        for i in range(len(own)):
+            total += (np.uint64(own[i]) + np.uint64(1)) * factor
             factor += np.uint64(0xD1342543DE82EF96)
         hashes[row] = _mixed(total)
 
@@ -53,10 +55,10 @@ def number_keys(keys, firsts, numbers):
 def rows_differ(offsets, values, others, differs):
     """Which rows are not the same as another row of their own."""
     for row in prange(len(others)):
-        start, other = offsets[row], offsets[others[row]]
-        n = offsets[row + 1] - start
-        different = offsets[others[row] + 1] - other != n
+        own = values[offsets[row] : offsets[row + 1]]
+        other = values[offsets[others[row]] : offsets[others[row] + 1]]
+        different = np.int32(len(own) != len(other))
         if not different:
-            for i in range(n):
-                different |= values[start + i] != values[other + i]
-        differs[row] = different
+            for i in range(len(own)):
+                different |= own[i] ^ other[i]
+        differs[row] = different != 0

@@ -7,6 +7,7 @@ what makes a scan of them exact: only rows that the bound cannot rule out are sc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ FLOAT32_ROUNDING = 2.0**-24
 # Below this length nothing overflows on the way through float32; above it the scan is not trusted.
 SAFE_SCORE = 2.0**120
 CHUNK_CELLS = 1 << 20
+LINE_BYTES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +36,14 @@ class Codes:
 
 @dataclass(frozen=True, eq=False)
 class Coarse:
-    """int8 codes as the compiled loops read them: `rows` (n, words + 2) int32, four codes a word, each + 128.
+    """int8 codes as the compiled loops read them: `rows` (n, words) int32, four codes a word, each + 128.
 
-    The last two words of a row are the bits of float32: its scale, and a bound of its decoded length. `widest`
-    bounds every row's residual in units of its scale, `longest` the decoded lengths.
+    `bounds` (n, 2) float32: a row's scale, and a bound of its decoded length. They lie apart, so that 64 codes are
+    one cache line. `widest` bounds every row's residual in units of its scale, `longest` the decoded lengths.
     """
 
     rows: np.ndarray
+    bounds: np.ndarray
     widest: float
     longest: float
 
@@ -53,12 +56,21 @@ class Coarse:
     def of(cls, codes: Codes) -> Coarse:
         """Of int8 codes."""
         n, d = codes.values.shape
-        rows = np.zeros((n, cls.words(d) + 2), dtype=np.int32)
+        rows = on_lines((n, cls.words(d)), np.int32)
         np.bitwise_xor(codes.values.view(np.uint8), 128, out=rows.view(np.uint8)[:, :d])
+        rows.view(np.uint8)[:, d:] = 0
         lengths = np.nextafter(codes.norms + codes.residuals, np.float32(np.inf))
-        rows.view(np.float32)[:, -2], rows.view(np.float32)[:, -1] = codes.scale, lengths
         widest = (codes.residuals.astype(np.float64) / codes.scale).max(initial=0)
-        return cls(rows, float(widest), float(lengths.max(initial=0)))
+        bounds = np.stack([codes.scale, lengths], axis=1)
+        return cls(rows, bounds, float(widest), float(lengths.max(initial=0)))
+
+
+def on_lines(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An empty array that begins with a cache line: NumPy's own begin 16 bytes after one, and so does each row then."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(n_bytes + LINE_BYTES, dtype=np.uint8)
+    first = -room.ctypes.data % LINE_BYTES
+    return room[first : first + n_bytes].view(dtype).reshape(shape)
 
 
 def encode(vectors: np.ndarray, storage: str) -> Codes:

@@ -32,12 +32,12 @@ def _bring_in(jobs, work, s, start, n, words):
     """Sums of n rows from `start` on with the query, and beside them what their bounds need, side by side."""
     for i in range(n):
         row = np.int64(work.rows[start + i])
-        at, sums = row * (words + 2), simd.spread(np.int32(0))
+        at, sums = row * words, simd.spread(np.int32(0))
         for j in range(0, words, LANES):
             sums = simd_int8.dot4(sums, simd.load(jobs.coarse, at + j), simd.load(s.sums, j))
         s.sums[SUMS + i] = simd.total(sums) + s.offsets[0]
         s.sums[ROWS + i] = row
-        s.scales[i], s.lengths[i] = jobs.scales[at + words], jobs.scales[at + words + 1]
+        s.scales[i], s.lengths[i] = jobs.bounds[2 * row], jobs.bounds[2 * row + 1]
         if len(jobs.priors):
             s.priors[i] = jobs.priors[jobs.base + row]
         for r in range(len(work.numbers)):
@@ -89,9 +89,9 @@ def _prune(s, n, k):
         if n - i < LANES:
             kept &= (np.uint64(1) << np.uint64(n - i)) - np.uint64(1)
         lower, rows = simd.load(s.lower, i), simd.load(s.held, i)
-        simd.store_some(s.upper, left, upper, kept)
-        simd.store_some(s.lower, left, lower, kept)
-        simd.store_some(s.held, left, rows, kept)
+        simd.store(s.upper, left, simd.packed(upper, kept))
+        simd.store(s.lower, left, simd.packed(lower, kept))
+        simd.store(s.held, left, simd.packed(rows, kept))
         left += simd.count_bits(kept)
     return left
 
@@ -108,18 +108,18 @@ def _score_held(jobs, work, best, s, q0, n, cap):
 def search_alone(jobs, work, best, s, piece, cap):
     """One piece of one query, whose codes and limit are there."""
     first, last, q0 = piece[0], piece[1], piece[2]
-    k, words = best.keys.shape[1], (work.queries.shape[1] + 3) // 4
+    k, words = best.k, (work.queries.shape[1] + 3) // 4
     codes, room, n_held, next_prune = s.codes.view(np.int32), len(s.held), 0, k + ALONE
     for j in range(words):
         s.sums[j] = codes[j * LANES]
     errors, reach, down = simd.spread(s.errors[0]), simd.spread(s.reach[0]), simd.spread(np.float32(-2))
     errors_down, reach_down = simd.times(errors, down), simd.times(reach, down)
     for place in range(first, min(first + AHEAD, last)):
-        ask_for_codes(jobs, work, place, words + 2)
+        ask_for_codes(jobs, work, place, words)
     for start in range(first, last, LANES):
         n = min(LANES, last - start)
         for place in range(start + AHEAD, min(start + AHEAD + LANES, last)):
-            ask_for_codes(jobs, work, place, words + 2)
+            ask_for_codes(jobs, work, place, words)
         _bring_in(jobs, work, s, start, n, words)
         scale, length = simd.load(s.scales, 0), simd.load(s.lengths, 0)
         upper = simd.times_plus(simd.as_floats(simd.load(s.sums, SUMS)), scale, simd.times(length, errors))
@@ -129,9 +129,9 @@ def search_alone(jobs, work, best, s, piece, cap):
         passing, kept = _passing(work, s, work.offsets[q0] + start - first if len(work.mask) else 0, n)
         s.counts[0] += simd.count_bits(passing)
         kept &= simd.not_below(upper, simd.spread(s.limits[0]))
-        simd.store_some(s.upper, n_held, upper, kept)
-        simd.store_some(s.lower, n_held, lower, kept)
-        simd.store_some(s.held, n_held, simd.load(s.sums, ROWS), kept)
+        simd.store(s.upper, n_held, simd.packed(upper, kept))
+        simd.store(s.lower, n_held, simd.packed(lower, kept))
+        simd.store(s.held, n_held, simd.packed(simd.load(s.sums, ROWS), kept))
         n_held += simd.count_bits(kept)
         if n_held > min(next_prune, room - LANES):
             n_held = _prune(s, n_held, k)

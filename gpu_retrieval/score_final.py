@@ -213,11 +213,11 @@ def ask_for(jobs, row, d):
 @inline
 def begin(work, best, s, q0, q):
     """A query's components, and what its new keys must be below."""
-    d, k = work.queries.shape[1], best.keys.shape[1]
+    d, k = work.queries.shape[1], best.k
     for j in range(d):
         s.queries[q * d + j] = work.queries[q0 + q, j]
     s.n_new[q] = 0
-    s.last[q] = best.keys[q0 + q, k - 1] if best.n_keys[q0 + q] == k else NO_KEY
+    s.last[q] = best.keys[best.rows[q0 + q] * best.width + k - 1] if best.n_keys[q0 + q] == k else NO_KEY
 
 
 @inline
@@ -231,7 +231,8 @@ def raise_limit(best, s, q0, q):
 @inner
 def sort_in(best, s, q0, q, cap):
     """Sorts a query's new keys in among its best."""
-    keys, k, n = best.keys[q0 + q], best.keys.shape[1], best.n_keys[q0 + q]
+    k, n, at = best.k, best.n_keys[q0 + q], best.rows[q0 + q] * best.width
+    keys = best.keys[at : at + k]
     pool, halves = s.pool, s.halves
     for i in range(n):
         pool[i], halves[i] = keys[i], np.int32(keys[i] >> np.uint64(32))

@@ -97,7 +97,7 @@ def _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap):
 def _search(jobs, work, best, s, piece, cap):
     """One piece of the work."""
     first, last, q0, n_queries = piece[0], piece[1], piece[2], piece[3] - piece[2]
-    k, words, stretch = best.keys.shape[1], (work.queries.shape[1] + 3) // 4, len(s.scales)
+    k, words, stretch = best.k, (work.queries.shape[1] + 3) // 4, len(s.scales)
     if _is_small(last - first, n_queries, cap, k):
         for q in range(n_queries):
             _take_all(jobs, work, best, s, q0, q, first, last, cap)
@@ -138,7 +138,7 @@ def _entries(sources: str) -> tuple[Any, Any]:
     def score(jobs, work, best, most, stretch, cap, threads):
         """Takes every candidate of every piece, of `most` queries or fewer, into the best."""
         _ = sources
-        d, k = work.queries.shape[1], best.keys.shape[1]
+        d, k = work.queries.shape[1], best.k
         for thread in prange(threads):
             s = make_scratch(most, stretch, d, k, cap, len(work.numbers))
             if HAS_TILES:
@@ -149,18 +149,18 @@ def _entries(sources: str) -> tuple[Any, Any]:
                 simd_int8.release()
 
     @njit(parallel=True, nogil=True, cache=True)
-    def decode(best, n_best, into, sorted_ids, ids, scores):
-        """Sorted keys of query i into row `into[i]` of the hits, and no hit in the places after them."""
+    def decode(n_best, rows, sorted_ids, ids, scores):
+        """The `n_best[i]` keys that lie in row `rows[i]` of `ids` become ids and scores; after them is no hit."""
         _ = sources
-        for i in prange(len(best)):
-            cell = np.zeros(1, dtype=np.float32)
+        for i in prange(len(rows)):
+            cell, row = np.zeros(1, dtype=np.float32), rows[i]
             for j in range(n_best[i]):
-                key = best[i, j]
-                ids[into[i], j] = sorted_ids[np.int64(key & np.uint64(0xFFFFFFFF))]
-                scores[into[i], j] = key_score(key, cell)
+                key = np.uint64(ids[row, j])
+                ids[row, j] = sorted_ids[np.int64(key & np.uint64(0xFFFFFFFF))]
+                scores[row, j] = key_score(key, cell)
             for j in range(n_best[i], ids.shape[1]):
-                ids[into[i], j] = -1
-                scores[into[i], j] = -np.inf
+                ids[row, j] = -1
+                scores[row, j] = -np.inf
 
     return score, decode
 

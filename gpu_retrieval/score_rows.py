@@ -22,13 +22,14 @@ WORD, TILE = 4, simd_int8.TILE_BYTES
 
 
 @inline
-def ask_for_codes(jobs, work, place, stride):
-    """The codes of the row at a place, of `stride` words with what its bounds need, and its ranks are read soon."""
+def ask_for_codes(jobs, work, place, words):
+    """The codes of the row at a place, what its bounds need, and its ranks are read soon."""
     row = np.int64(work.rows[place])
-    at = row * stride
-    for j in range(0, stride, LINE):
-        simd.prefetch(jobs.coarse, at + j)
-    simd.prefetch(jobs.coarse, at + stride - 1)
+    for j in range(0, words, LINE):
+        simd.prefetch(jobs.coarse, row * words + j)
+    simd.prefetch(jobs.bounds, 2 * row)
+    if words % LINE:
+        simd.prefetch(jobs.coarse, row * words + words - 1)
     for r in range(len(work.numbers)):
         simd.prefetch(work.numbers[r], row)
 
@@ -37,19 +38,19 @@ def ask_for_codes(jobs, work, place, stride):
 def bring_in(jobs, work, s, start, n, end):
     """The n rows from `start` on become the stretch; what comes after them, up to `end`, is asked for."""
     words, stretch = (work.queries.shape[1] + 3) // 4, len(s.scales)
-    stride, wide, whole = words + 2, row_words(words), words // LANES * LANES
+    wide, whole = row_words(words), words // LANES * LANES
     for place in range(start, min(start + AHEAD, end)):
-        ask_for_codes(jobs, work, place, stride)
+        ask_for_codes(jobs, work, place, words)
     for i in range(n):
         if start + i + AHEAD < end:
-            ask_for_codes(jobs, work, start + i + AHEAD, stride)
+            ask_for_codes(jobs, work, start + i + AHEAD, words)
         row = np.int64(work.rows[start + i])
-        at, into = row * stride, i * wide
+        at, into = row * words, i * wide
         for j in range(0, whole, LANES):
             simd.store(s.rows, into + j, simd.load(jobs.coarse, at + j))
         for j in range(whole, words):
             s.rows[into + j] = jobs.coarse[at + j]
-        s.scales[i], s.lengths[i] = jobs.scales[at + words], jobs.scales[at + words + 1]
+        s.scales[i], s.lengths[i] = jobs.bounds[2 * row], jobs.bounds[2 * row + 1]
         if len(jobs.priors):
             s.priors[i] = jobs.priors[jobs.base + row]
         for r in range(len(work.numbers)):

@@ -31,14 +31,14 @@ inline: Any = njit(**_INNER, forceinline=True)
 
 
 class Jobs(NamedTuple):
-    """A segment: the rows of its `quantize.Coarse`, flat, as int32 and as float32, and float32 `vectors`, flat.
+    """A segment: rows and bounds of its `quantize.Coarse`, flat, and float32 `vectors`, flat.
 
     `widest` and `longest` are over all rows. `priors` (rows,) float32, empty without; `ranks` (rows,) uint32 of
     the ids; both of all segments, this one's from `base`.
     """
 
     coarse: np.ndarray
-    scales: np.ndarray
+    bounds: np.ndarray
     widest: float
     longest: float
     vectors: np.ndarray
@@ -66,9 +66,15 @@ class Work(NamedTuple):
 
 
 class Best(NamedTuple):
-    """`keys` (queries, k) uint64, ascending, `n_keys` (queries,) of which are there; `n_matches` are added up."""
+    """`n_keys` (queries,) of each query's `k` keys are there, and `n_matches` (queries,) are added up.
+
+    `keys` uint64 are flat, `width` places a row; query i has row `rows[i]`, its keys ascending at its beginning.
+    """
 
     keys: np.ndarray
+    width: int
+    k: int
+    rows: np.ndarray
     n_keys: np.ndarray
     n_matches: np.ndarray
 

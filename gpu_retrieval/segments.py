@@ -14,7 +14,7 @@ import numpy as np
 
 from gpu_retrieval.backend import Array, Backend
 from gpu_retrieval.columns import NumberColumn, TermColumn
-from gpu_retrieval.quantize import Coarse, Codes, encode
+from gpu_retrieval.quantize import Coarse, Codes, encode, on_lines
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +62,8 @@ class Segment:
         place[order] = np.arange(len(order))
         if np.array_equal(order, place):
             return self
-        codes, vectors = self.codes, self.vectors[order]
+        codes, vectors = self.codes, on_lines(self.vectors.shape, np.float32)
+        np.take(self.vectors, order, axis=0, out=vectors, mode="clip")
         return Segment(
             given=place[self.given],
             ids=self.ids[order],

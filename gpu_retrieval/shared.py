@@ -41,16 +41,17 @@ def _search(task: SearchTask, groups: Groups) -> Hits:
         rest = groups.order[:n_scanned]
         scanned = scan_tiles(task.take(rest))
         hits.ids[rest], hits.scores[rest], hits.n_matches[rest] = scanned.ids, scanned.scores, scanned.n_matches
-    k = min(task.k, task.n_alive)
-    step = max(1, task.memory_budget // 8 // (8 * k))
+    # The loops copy a query, the arrays keep its best keys.
+    bytes_per_query = 4 * task.queries.shape[1] + 64 if by_loops else 8 * min(task.k, task.n_alive)
+    step = max(1, task.memory_budget // 8 // bytes_per_query)
     for start in range(n_scanned, len(groups.order), step):
         stop = min(start + step, len(groups.order))
-        scores = ByLoops(task, groups, start, stop) if by_loops else ByArrays(task, groups, start, stop)
+        scores = (ByLoops if by_loops else ByArrays)(task, groups, start, stop, hits)
         base = 0
         for segment in task.segments:
             scores.enter(segment, base)
             for batch in scores.drawing.batches(start, stop, segment.host):
                 scores.take_in(batch, scores.drawing.candidates(batch, segment.host, base))
             base += len(segment)
-        scores.write(hits)
+        scores.write()
     return hits

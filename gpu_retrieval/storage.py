@@ -26,7 +26,7 @@ from gpu_retrieval.errors import IndexFileError, IndexNotSaved
 from gpu_retrieval.quantize import Coarse, Codes
 from gpu_retrieval.segments import Segment
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 HASH_BYTES = 1 << 22
 
@@ -106,8 +106,8 @@ def _arrays(segment: Segment, alive: np.ndarray) -> dict[str, np.ndarray]:
         "residuals": segment.codes.residuals,
         "scale": segment.codes.scale,
     }
-    arrays["coarse"] = segment.coarse.rows
-    arrays["coarse-bounds"] = np.array([segment.coarse.widest, segment.coarse.longest])
+    arrays["coarse"], arrays["coarse-bounds"] = segment.coarse.rows, segment.coarse.bounds
+    arrays["coarse-largest"] = np.array([segment.coarse.widest, segment.coarse.longest])
     if segment.storage != "float32":
         arrays["codes"] = segment.codes.values
     # Names of fields are the user's and may not do as file names.
@@ -124,7 +124,7 @@ def _segment(manifest: dict[str, Any], array: Callable[[str], np.ndarray], folde
     try:
         vectors = array("vectors")
         values = vectors if manifest["storage"] == "float32" else array("codes")
-        widest, longest = (float(bound) for bound in array("coarse-bounds"))
+        widest, longest = (float(bound) for bound in array("coarse-largest"))
         segment = Segment(
             given=array("given"),
             ids=array("ids"),
@@ -138,7 +138,7 @@ def _segment(manifest: dict[str, Any], array: Callable[[str], np.ndarray], folde
                 name: NumberColumn(*(array(f"number{at}-{part}") for part in ("levels", "ranks")))
                 for at, name in enumerate(manifest["numbers"])
             },
-            saved_coarse=Coarse(array("coarse"), widest, longest),
+            saved_coarse=Coarse(array("coarse"), array("coarse-bounds"), widest, longest),
         )
         return segment, array("alive").copy()
     except KeyError as missing:
@@ -158,7 +158,8 @@ def _check_shapes(segment: Segment, alive: np.ndarray, where: Path) -> None:
         ("norms", codes.norms, "float32", (n,)),
         ("residuals", codes.residuals, "float32", (n,)),
         ("scale", codes.scale, "float32", (0 if bare else n,)),
-        ("coarse", segment.coarse.rows, "int32", (n, Coarse.words(d) + 2)),
+        ("coarse", segment.coarse.rows, "int32", (n, Coarse.words(d))),
+        ("coarse-bounds", segment.coarse.bounds, "float32", (n, 2)),
     ]
     for name, column in segment.terms.items():
         expected += [

@@ -87,6 +87,7 @@ def test_coarse_codes_are_mapped_and_not_made_again(tmp_path, monkeypatch, kind)
     loaded = TermKnnIndex.load(tmp_path, device="cpu")._segments[0].host.coarse
     assert isinstance(loaded.rows.base, np.memmap)
     np.testing.assert_array_equal(loaded.rows, made.rows)
+    np.testing.assert_array_equal(loaded.bounds, made.bounds)
     assert (loaded.widest, loaded.longest) == (made.widest, made.longest)
 
 
@@ -141,9 +142,9 @@ def test_a_short_or_missing_file_is_found(tmp_path, verify):
     [
         (None, "expected the manifest of a saved index, there is none"),
         ("{", "expected JSON"),
-        ("[]", "expected an index of format 3, got 'list'"),
-        ('{"format": 2}', "expected an index of format 3, got 2"),
-        ('{"format": 3}', "are missing"),
+        ("[]", "expected an index of format 4, got 'list'"),
+        ('{"format": 2}', "expected an index of format 4, got 2"),
+        ('{"format": 4}', "are missing"),
     ],
 )
 def test_a_broken_manifest_is_named(tmp_path, text, message):
@@ -185,7 +186,7 @@ def test_an_altered_manifest_is_found(tmp_path, key, value, message):
     ("name", "array", "message"),
     [
         ("0-ids", np.arange(3), r"given: expected shape \(3\), got \(2,\)"),
-        ("0-coarse", np.zeros((2, 9), np.int32), r"coarse: expected shape \(2, 3\), got \(2, 9\)"),
+        ("0-coarse", np.zeros((2, 9), np.int32), r"coarse: expected shape \(2, 1\), got \(2, 9\)"),
         ("0-number0-ranks", np.zeros(2, np.int64), "ranks of 'pay': expected dtype int32, got int64"),
         ("0-field0-rows", np.zeros(7, np.int32), r"rows of 'région/ö': expected shape \(2\), got \(7,\)"),
     ],
