@@ -49,9 +49,7 @@ def main() -> None:
     parser.add_argument("--audiences", action="store_true")
     parser.add_argument("--memory", action="store_true", help="without Spark, as `graph_memory` learns")
     parser.add_argument("--brief", action="store_true", help="with --memory: no rules beside each other")
-    parser.add_argument(
-        "--support", type=int, default=0, help="hires that a link needs; cost alone, with more memory"
-    )
+    parser.add_argument("--support", type=int, default=0, help="hires that a link needs; cost alone, with more memory")
     given = parser.parse_args()
     if given.memory:
         in_memory(given.hires, is_brief=given.brief, support=given.support, has_audiences=given.audiences)

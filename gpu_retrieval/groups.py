@@ -100,11 +100,8 @@ def group_queries(
     k: int,
     *,
     drive: bool = True,
-    split: bool = True,
 ) -> Groups:
     """The queries in groups, by counts alone: no job is touched. Without `drive` all of them draw every job.
-
-    Without `split` those that draw from the same postings are one group.
 
     Takes some hundred bytes a query and clause, beside `memory_budget`: a batch too large for that is the
     caller's to cut.
@@ -132,7 +129,7 @@ def group_queries(
         # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
         by_query = np.where(driven, (counts // np.where(in_runs, 2, 1)[:, None]).argmin(axis=0), UNDRIVEN)
         fewest = counts[by_query, np.arange(n_queries)]
-    return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k).groups(split)
+    return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k).groups()
 
 
 class _Grouping:
@@ -166,11 +163,10 @@ class _Grouping:
         assert isinstance(part, (AnyOf, AllIn, NoneOf))
         return part
 
-    def groups(self, split_further: bool) -> Groups:
-        """Groups split by every clause that is worth it, the most selective first, or by none."""
+    def groups(self) -> Groups:
+        """Groups split by every clause that is worth it, the most selective first."""
         cost = self._cost(self.group, self.adopted)
         candidates = [number for number, part in enumerate(self.parts) if isinstance(part, (AnyOf, AllIn, NoneOf))]
-        candidates = candidates if split_further else []
         for number in sorted(candidates, key=lambda number: self.shares[number]):
             part = self._terms(number)
             bound = _applies(part, len(part.rows))
