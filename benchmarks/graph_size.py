@@ -143,9 +143,11 @@ def in_memory(n_hires: int, *, is_brief: bool, support: int, has_audiences: bool
     print(json.dumps(figures if is_brief else figures | rules(market, trained)))
 
 
-def counts(trained: Fitted) -> dict[str, int]:
-    carriers = trained.mined.carriers
-    return {"pairs": len(trained.pairs.kind), "candidates": len(carriers), "matches": len(carriers.values)}
+def counts(trained: Fitted) -> dict[str, Any]:
+    mined = trained.mined
+    n_matches = len(mined.carriers.values)
+    pairs = len(trained.pairs.kind)
+    return {"pairs": pairs, "candidates": len(mined.items), "matches": n_matches, "supports": mined.supports}
 
 
 def learnt(
