@@ -148,7 +148,9 @@ class TrainJobEmbeddings:
         False, "refused are instead the jobs that a chain's lists showed and that it left; of histories, by list"
     )
     refused_weight: float = option(1.0, "what such a negative counts; one drawn counts 1", at_least=0)
-    market_fields: list[str] = option(["region", "occupation"], "jobs alike in these are a local market")
+    market_fields: list[str] = option(
+        ["region", "occupation"], "jobs alike in these are a local market; who lacks one has its community's"
+    )
     id_dropout: float = option(
         0.5, "share of a step's jobs trained by terms alone, as new jobs are served", at_least=0, at_most=1
     )

@@ -27,8 +27,9 @@ from pyspark.sql import functions as F
 from jobs import render_report
 from jobs.chains.sessionize import CHAIN_ACTIONS, Cut, chain_events
 from jobs.channels.jobs_open import latest_versions
-from jobs.embeddings.corpus import JobCorpus, positions, read_jobs, remove_corpus, write_corpus
+from jobs.embeddings.corpus import JobCorpus, encode_chains, positions, read_jobs, remove_corpus, write_corpus
 from jobs.embeddings.features import ranges, term_fields
+from jobs.embeddings.markets import community_markets
 from jobs.embeddings.model_files import Model
 from jobs.embeddings.steps import SkipGram
 from jobs.embeddings.training import train
@@ -36,6 +37,7 @@ from jobs.errors import SettingsError, StageError
 from jobs.evaluation import earlier_jobs, next_action_cases, shown_lists
 from jobs.evaluation.metrics import bootstrap_bounds
 from jobs.evaluation.reranking import ListCase, case_positions, drawn_cases, shown_cases
+from jobs.graph.engines import graph_engine
 from jobs.intervals import DAY, Dates
 from jobs.lake import Lake, LakeReader
 from jobs.reporting.files import write_report_file
@@ -140,8 +142,13 @@ class Sweep:
         seen = self.events.where(F.col("event_ts") < F.lit(self.run.trained_until))
         chains = chain_events(seen, trial.cut)
         settings = self.run.settings.train_job_embeddings
+        until, markets = self.run.trained_until, None
+        if settings.local_share:
+            encoded = encode_chains(chains, until)
+            engine = graph_engine(self.job_terms.sparkSession)
+            markets, _ = community_markets(encoded, self.job_terms, settings.market_fields, engine)
         n_chains = write_corpus(
-            chains, self.run.trained_until, self.job_terms, self.fields, settings.market_fields, self.corpus_uri
+            chains, until, self.job_terms, self.fields, settings.market_fields, self.corpus_uri, markets=markets
         )
         cut_seconds = time.monotonic() - started
         with tempfile.TemporaryDirectory() as scratch:

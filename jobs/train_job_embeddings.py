@@ -21,8 +21,9 @@ from jobs.artifacts import written_folder
 from jobs.chains.histories import histories
 from jobs.chains.refusals import passed_over, passed_over_by_action, refused_jobs
 from jobs.channels.jobs_open import latest_versions
-from jobs.embeddings.corpus import JobCorpus, remove_corpus, write_corpus
+from jobs.embeddings.corpus import JobCorpus, encode_chains, remove_corpus, write_corpus
 from jobs.embeddings.features import term_fields
+from jobs.embeddings.markets import community_markets
 from jobs.embeddings.model_files import load_model, save_model
 from jobs.embeddings.pairs import action_windows, cost_matrix
 from jobs.embeddings.processes import Task, read_corpus, train_in_processes, train_task
@@ -30,6 +31,7 @@ from jobs.embeddings.state import Checkpoint
 from jobs.embeddings.steps import WINDOWS, SkipGram
 from jobs.embeddings.training import Trained
 from jobs.errors import SettingsError
+from jobs.graph.engines import graph_engine
 from jobs.intervals import DAY, Dates
 from jobs.lake import ARTIFACTS, Lake
 from jobs.runs import Run, record_trained
@@ -49,7 +51,10 @@ def main(lake: Lake, run: Run) -> None:
     job_terms = latest_versions(versions, "job_id", run.trained_until)
     fields, chains = term_fields(job_terms), chains_read(lake, run)
     refused = refusals_read(lake, run, chains) if settings.refused_share else None
-    n_chains = write_corpus(chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri, refused)
+    markets = markets_found(lake, run, chains, job_terms) if settings.local_share else None
+    n_chains = write_corpus(
+        chains, run.trained_until, job_terms, fields, settings.market_fields, corpus_uri, refused, markets
+    )
     run.record("chains_trained", n_chains)
     parent = parent_version(lake, run) if settings.warm_start else None
     task = Task(
@@ -76,6 +81,17 @@ def main(lake: Lake, run: Run) -> None:
     Checkpoint(task.checkpoint, "", 0.0).remove()
     path, read = f"{ARTIFACTS}/{run.run_id}/{MODEL}", (BEHAVIOR_CHAINS, JOB_TERMS)
     record_trained(lake, run, MODEL, path=path, fingerprint=fingerprint, read=read, parent=parent)
+
+
+def markets_found(lake: Lake, run: Run, chains: DataFrame, job_terms: DataFrame) -> DataFrame:
+    """The local markets of jobs whose terms give none; says which graph engine found them, and records how many."""
+    engine, encoded = graph_engine(lake.spark), encode_chains(chains, run.trained_until).persist()
+    say(f"graph engine: {engine.name}")
+    fields = run.settings.train_job_embeddings.market_fields
+    markets, figures = community_markets(encoded, job_terms, fields, engine)
+    run.record_all(figures)
+    encoded.unpersist()
+    return markets
 
 
 def trained_by(lake: Lake, run: Run, task: Task, corpus: JobCorpus) -> Trained | None:

@@ -16,18 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.artifacts import opened_store
 from jobs.chains.sessionize import CHAIN_ACTIONS
 from jobs.embeddings.features import JobRows, feature_keys, feature_weights
+from jobs.embeddings.markets import term_market
 from jobs.embeddings.pairs import Chains
+from jobs.embeddings.sampling import NO_MARKET
 
 CHAINS_A_FILE = 1_000_000
 JOBS_A_BATCH = 65_536
-
-NO_MARKET = -1
 
 
 def encode_chains(chains: DataFrame, until: datetime) -> DataFrame:
@@ -46,37 +46,32 @@ def encode_chains(chains: DataFrame, until: datetime) -> DataFrame:
 
 
 def encode_jobs(
-    job_terms: DataFrame, fields: list[str], encoded_chains: DataFrame, market_fields: list[str]
+    job_terms: DataFrame,
+    fields: list[str],
+    encoded_chains: DataFrame,
+    market_fields: list[str],
+    markets: DataFrame | None = None,
 ) -> DataFrame:
     """(job_id, n_actions, features array<bigint>, market bigint) of each job with terms or in a chain, by id.
 
     `job_terms` is a row a job; `fields` gives features their keys. `market` is one value per combination of
-    the first terms of `market_fields`, -1 where the job lacks one of them.
+    the first terms of `market_fields`; of a job that lacks one of them that of `markets` (job_id, market), else -1.
     """
     counts = (
         encoded_chains.select(F.explode("jobs").alias("job_id")).groupBy("job_id").agg(F.count("*").alias("n_actions"))
     )
-    terms = job_terms.select("job_id", feature_keys(fields).alias("features"), _market(market_fields).alias("market"))
-    return (
-        terms.join(counts, "job_id", "full_outer")
-        .select(
-            "job_id",
-            F.coalesce("n_actions", F.lit(0)).alias("n_actions"),
-            F.coalesce("features", F.array().cast("array<bigint>")).alias("features"),
-            F.coalesce("market", F.lit(NO_MARKET)).cast("bigint").alias("market"),
-        )
-        .orderBy("job_id")
-    )
-
-
-def _market(fields: list[str]) -> Column:
-    if not fields:
-        return F.lit(NO_MARKET)
-    first = [F.get(F.col("terms")[field], F.lit(0)) for field in fields]
-    known = F.lit(True)
-    for term in first:
-        known &= term.isNotNull()
-    return F.when(known, F.xxhash64(*first).bitwiseAND(F.lit(2**63 - 1))).otherwise(F.lit(NO_MARKET))
+    features, market = feature_keys(fields).alias("features"), term_market(market_fields).alias("market")
+    jobs = job_terms.select("job_id", features, market).join(counts, "job_id", "full_outer")
+    market = F.coalesce("market", F.lit(NO_MARKET))
+    if markets is not None:
+        jobs = jobs.join(markets.withColumnRenamed("market", "other_market"), "job_id", "left")
+        market = F.when(market == NO_MARKET, F.coalesce("other_market", F.lit(NO_MARKET))).otherwise(market)
+    return jobs.select(
+        "job_id",
+        F.coalesce("n_actions", F.lit(0)).alias("n_actions"),
+        F.coalesce("features", F.array().cast("array<bigint>")).alias("features"),
+        market.cast("bigint").alias("market"),
+    ).orderBy("job_id")
 
 
 def write_corpus(
@@ -87,10 +82,12 @@ def write_corpus(
     market_fields: list[str],
     uri: str,
     refused: DataFrame | None = None,
+    markets: DataFrame | None = None,
 ) -> int:
     """Write both below `uri`, replacing what is there; returns how many chains there are.
 
-    `refused` is as of `refused_jobs` or `passed_over_by_action`, where training learns from it.
+    `refused` is as of `refused_jobs` or `passed_over_by_action`, where training learns from it; `markets` as of
+    `community_markets`, where it draws local negatives.
     """
     encoded = encode_chains(chains, until).persist()
     n_chains = encoded.count()
@@ -106,7 +103,7 @@ def write_corpus(
     n_files = 1 + n_chains // CHAINS_A_FILE
     ordered = written.repartition(n_files, "chain_id").sortWithinPartitions("chain_id")
     ordered.write.mode("overwrite").parquet(f"{uri}/chains")
-    encode_jobs(job_terms, fields, encoded, market_fields).write.mode("overwrite").parquet(f"{uri}/jobs")
+    encode_jobs(job_terms, fields, encoded, market_fields, markets).write.mode("overwrite").parquet(f"{uri}/jobs")
     encoded.unpersist()
     return n_chains
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+# The market of a job without one; every other number is a market.
+NO_MARKET = -1
+
 
 def negative_shares(n_actions: Ints, *, power: float, inventory_share: float) -> Floats:
     """How often each job is drawn: by actions^power, and `inventory_share` of it uniformly.
@@ -86,7 +89,7 @@ def _look_up(at: Floats, kept: Floats, other: Ints, drawn: Ints) -> None:
 
 
 class Markets:
-    """Uniform draws among the jobs of the same local market. Below 0 is no market: `has_others` is False."""
+    """Uniform draws among the jobs of the same local market; `has_others` is False without one."""
 
     def __init__(self, market_of_job: Ints) -> None:
         _, self._market = np.unique(market_of_job, return_inverse=True)
@@ -94,7 +97,7 @@ class Markets:
         self._size = np.bincount(self._market)
         self._start = np.cumsum(self._size) - self._size
         # Alone in its market, a job would only draw itself.
-        self.has_others = (market_of_job >= 0) & (self._size[self._market] > 1)
+        self.has_others = (market_of_job != NO_MARKET) & (self._size[self._market] > 1)
 
     def draw(self, rng: np.random.Generator, jobs: Ints) -> Ints:
         """One job of the market of each of `jobs`, itself included."""

@@ -33,8 +33,9 @@ class DriverGraph:
         ends = edges.select("src", "dst").limit(MAX_DRIVER_EDGES + 1).toPandas()
         if len(ends) > MAX_DRIVER_EDGES:
             raise StageError(
-                f"the segment graph has more than {MAX_DRIVER_EDGES} edges, too many for igraph on the driver: "
-                "set GRAPH_ENGINE to graphframes, or raise build_segment_graph.l1_strength or min_quality"
+                f"the graph has more than {MAX_DRIVER_EDGES} edges, too many for igraph on the driver: "
+                "set GRAPH_ENGINE to graphframes, or raise build_segment_graph.l1_strength or min_quality where "
+                "its edges are links, and set train_job_embeddings.local_share to 0 where they are applications"
             )
         both = ends[["src", "dst"]].to_numpy(dtype=np.int64).T
         ids, places = np.unique(both, return_inverse=True)

@@ -40,7 +40,7 @@ class GraphEngine(ABC):
         targets; ties go to the least label. One side moves at a time, so the number of edges within a label
         never falls and the labels settle (label propagation on bipartite graphs: Barber and Clark, Phys. Rev.
         E 80, 026129); they are given as they are after `max_rounds`. On other graphs the answer is defined
-        likewise but need not settle.
+        likewise but need not settle. Not verified, see `verify_communities`.
         """
         return canonical(self._communities(edges, max_rounds), "community")
 
@@ -91,3 +91,20 @@ def verify_components(edges: DataFrame, components: DataFrame, engine: str) -> N
         got = components.select("component").distinct().count()
         if expected != got:
             raise StageError(f"components by {engine} are wrong: expected {expected} of them, got {got}")
+
+
+def verify_communities(components: DataFrame, communities: DataFrame, engine: str) -> None:
+    """StageError unless every vertex of `components` has one community, and each of these is within one component.
+
+    A label only moves along edges. What the engine says is compared with components that are verified themselves.
+    """
+    joined = components.join(communities, "id", "full_outer")
+    least, most = F.min("component"), F.max("component")
+    is_whole = F.col("community").isNotNull() & (F.count("component") == F.count("*")) & (least == most)
+    found = joined.groupBy("community").agg(is_whole.alias("is_whole"), F.count("*").alias("n"))
+    total, n_wrong = F.coalesce(F.sum("n"), F.lit(0)), F.count_if(~F.col("is_whole"))
+    row = found.agg(total.alias("n"), n_wrong.alias("n_wrong")).first()
+    n_vertices = components.count()
+    if row is None or row["n_wrong"] or row["n"] != n_vertices:
+        expected = f"expected one for each of {n_vertices} vertices, within one component"
+        raise StageError(f"communities by {engine} are wrong: {expected}, got {row}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.graph.engine import GraphEngine
+from jobs.graph.engine import GraphEngine, verify_communities
 from jobs.graph.frames import held, numbered
 
 # Targets of a segment beyond which it says nothing about which segments hire alike.
@@ -40,6 +40,7 @@ def place_links(links: DataFrame, engine: GraphEngine) -> tuple[DataFrame, dict[
     edges = held(link_edges(links))
     components = engine.components(edges)
     communities = held(engine.communities(edges))
+    verify_communities(components, communities, engine.name)
     health = graph_health(edges, components, communities, engine)
     ends = components.join(communities, "id", "inner").withColumnRenamed("id", "src")
     placed = edges.join(ends, "src", "inner").select("node_id", "component", "community")

@@ -46,7 +46,7 @@ def test_a_job_of_share_zero_is_never_drawn():
 
 def test_local_negatives_are_uniform_in_the_market_and_as_many_as_asked():
     # Jobs 0, 2, 4, 6 are one market; 1 and 3 another; 5 knows none; 7 is alone in its own.
-    markets = Markets(np.array([9, 4, 9, 4, 9, -1, 9, 5]))
+    markets = Markets(np.array([9, -4, 9, -4, 9, -1, 9, 5]))
     assert markets.has_others.tolist() == [True, True, True, True, True, False, True, False]
     # Everywhere is job 5 alone, so that what is not 5 was drawn locally.
     everywhere = Frequencies(np.eye(8)[5])

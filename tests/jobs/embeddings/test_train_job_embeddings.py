@@ -142,6 +142,32 @@ def test_the_stage_learns_from_what_was_there_before_trained_until_and_leaves_on
     assert parents == {run.run_id: None, later.run_id: run.run_id}
 
 
+def test_the_graph_engine_finds_markets_where_local_negatives_are_drawn_and_is_not_touched_else(
+    lake, monkeypatch, capsys
+):
+    run = run_of(lake, market_fields=["title"])
+    put_terms(lake, run)
+    put_chains(lake, CHAINS)
+
+    def touched(spark):
+        raise AssertionError("the graph engine was asked for")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.train_job_embeddings.graph_engine", touched)
+        main(lake, run)
+        assert not {metric for metric, *_ in run.metrics} & {"graph_engine", "jobs_by_market"}
+        local = run_of(lake, market_fields=["title"], local_share=0.3)
+        with pytest.raises(AssertionError, match="was asked for"):
+            main(lake, local)
+    main(lake, local)
+    assert "graph engine: " in capsys.readouterr().out
+    figures = {(metric, label): value for metric, label, value in local.metrics}
+    # 10 and 11 have a title, 12 was applied for with them, 13 was looked at.
+    origins = ("terms", "community's market", "community", "none")
+    assert [figures[("jobs_by_market", origin)] for origin in origins] == [2, 1, 0, 1]
+    assert (figures[("co_action_edges", "applications")], figures[("communities", "")]) == (3, 1)
+
+
 def test_refused_is_what_was_dismissed_or_by_the_setting_what_lists_showed_and_the_chain_left(lake, tmp_path):
     put_chains(lake, CHAINS)
     tuesday, friday = datetime(2026, 1, 6, 8, tzinfo=UTC), datetime(2026, 1, 9, 22, tzinfo=UTC)

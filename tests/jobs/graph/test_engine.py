@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.errors import SettingsError, StageError
 from jobs.graph import driver_graph, engines
 from jobs.graph.driver_graph import DriverGraph
-from jobs.graph.engine import GraphEngine, verify_components
+from jobs.graph.engine import GraphEngine, verify_communities, verify_components
 from jobs.graph.engines import graph_engine, has_graphframes
 from jobs.graph.igraph_engine import IgraphEngine
 from jobs.graph.inferred import Inference, inferred_links
@@ -59,6 +59,7 @@ def test_answers(spark: SparkSession, engine: GraphEngine) -> None:
         40: [40, 50, 51, 52, 53, 54],
         2**40: [2**40, 2**40 + 1],
     }
+    verify_communities(engine.components(edges), engine.communities(edges), engine.name)
     degrees = {r["id"]: r["degree"] for r in engine.degrees(edges).collect()}
     assert (degrees[3], degrees[20], degrees[30], degrees[40], degrees[50]) == (4, 4, 2, 5, 1)
     assert len(degrees) == 25
@@ -109,6 +110,27 @@ def test_wrong_components_are_refused(spark: SparkSession) -> None:
     merged = right.selectExpr("id", "7L AS component")
     with pytest.raises(StageError, match="expected 2 of them, got 1"):
         verify_components(edges, merged, "graphframes")
+
+
+def test_wrong_communities_are_refused(spark: SparkSession, engine: GraphEngine) -> None:
+    edges = table(spark, BLOCKS + BRIDGE + FAR)
+    components, right = engine.components(edges).persist(), engine.communities(edges).persist()
+    verify_communities(components, right, engine.name)
+    verify_communities(components.limit(0), right.limit(0), engine.name)
+    far = 2**40
+    wrong = {
+        "one vertex in another component's": right.selectExpr("id", f"IF(id = {far}, 1, community) AS community"),
+        "all of them one": right.selectExpr("id", "1L AS community"),
+        "a vertex without": right.where(f"id <> {far}"),
+        "a vertex with null": right.selectExpr("id", f"IF(id = {far}, NULL, community) AS community"),
+        "a vertex with two": right.unionByName(right.where("id = 3").selectExpr("id", "4L AS community")),
+        "a vertex too many": right.unionByName(spark.createDataFrame([(99, 1)], "id bigint, community bigint")),
+    }
+    message = f"communities by {engine.name} are wrong: expected one for each of 14"
+    for case, communities in wrong.items():
+        print(case)
+        with pytest.raises(StageError, match=message):
+            verify_communities(components, communities, engine.name)
 
 
 def test_igraph_refuses_what_the_driver_should_not_hold(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
