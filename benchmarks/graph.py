@@ -75,6 +75,7 @@ def main() -> None:
             runs.append(measured(n_hires, size, kept / f"{n_hires}.txt"))
             if given.one and not is_there:
                 return
+        wide = printed(["--hires", str(size.wide), "--support", "1"], size, kept / "wide.txt") if size.wide else {}
     figures = {name: value for name, value in runs[-1].items() if not name.startswith("rule ")}
     if given.figure:
         Path(given.figure).write_bytes(link_path(figures["path"]))
@@ -89,9 +90,7 @@ def main() -> None:
             run["hires"]: {name[5:]: value for name, value in run.items() if name.startswith("rule ")} for run in runs
         },
     }
-    figures |= {name: run[name] for run in runs for name in run if name.startswith(("naive_", "liblinear_"))}
-    if size.wide:
-        figures |= printed(["--hires", str(size.wide), "--support", "1"], size, kept / "wide.txt")
+    figures |= {name: run[name] for run in runs for name in run if name.startswith(("naive_", "liblinear_"))} | wide
     if given.data:
         figures |= next_occupations(Path(given.data), SEED)
     else:
