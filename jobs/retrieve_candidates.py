@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from jobs.channels.check import checked_recall
+from jobs.channels.neighbors import APPLY, CLICK
 from jobs.channels.queries import active_cases
 from jobs.channels.search import search
 from jobs.lake import Lake
@@ -40,7 +41,10 @@ def main(lake: Lake, run: Run) -> None:
     plan = search_plan(run)
     found = search(queries, plan).withColumnRenamed("query_id", "seeker_id")
     lake.replace(CHANNEL_CANDIDATES, {"run_id": run.run_id}, found.withColumn("run_id", F.lit(run.run_id)))
-    record_funnel(run, lake.read(CHANNEL_CANDIDATES, run_id=run.run_id))
+    written = lake.read(CHANNEL_CANDIDATES, run_id=run.run_id)
+    record_funnel(run, written)
+    if plan.attribute_weight:
+        record_attributes_alone(run, written, queries)
     n_seekers = queries.count()
     run.record("seekers", n_seekers)
     if not n_seekers:
@@ -55,6 +59,16 @@ def record_funnel(run: Run, found: DataFrame) -> None:
     for row in sums.orderBy("flow", "channel").collect():
         for name in ("asked", "eligible", "returned"):
             run.record(name, row[f"sum({name})"], f"{row['flow']}/{row['channel']}")
+
+
+def record_attributes_alone(run: Run, found: DataFrame, queries: DataFrame) -> None:
+    """How many seekers a chain channel brought candidates to who have no such chain: by their attributes alone."""
+    chains = F.create_map(F.lit(CLICK), F.size("clicked"), F.lit(APPLY), F.size("applied"))
+    of_seekers = queries.select("seeker_id", chains.alias("chains"))
+    chainless = found.where("returned > 0").join(of_seekers, "seeker_id", "inner")
+    counts = chainless.where(F.col("chains")[F.col("channel")] == 0).groupBy("flow", "channel").count()
+    for row in counts.orderBy("flow", "channel").collect():
+        run.record("by_attributes_alone", row["count"], f"{row['flow']}/{row['channel']}")
 
 
 if __name__ == "__main__":

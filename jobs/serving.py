@@ -18,7 +18,7 @@ from jobs.channels.blend import BlendPlan
 from jobs.channels.jobs_open import is_open, latest_versions
 from jobs.channels.neighbors import NeighborPlan
 from jobs.channels.queries import Memory, build_queries, quality_bands
-from jobs.channels.search import NEIGHBORS, ORGANIC, PROMOTED, SearchPlan
+from jobs.channels.search import NEIGHBORS, ORGANIC, PROMOTED, VECTORS, SearchPlan
 from jobs.graph.frames import held
 from jobs.graph.liquidity import enough_nodes
 from jobs.graph.nodes import assign_nodes
@@ -156,7 +156,15 @@ def search_plan(
         chains=options.chains,
         neighbors=run.artifact("neighbors"),
         both_ways=both_ways,
+        attribute_weight=options.attribute_weight,
+        model=job_embeddings(run) or "",
     )
+
+
+def job_embeddings(run: Run) -> str | None:
+    """Where the run's model of job vectors lies; None where it has none."""
+    version = run.model("job_embeddings")
+    return None if version is None else run.artifact("job_embeddings", version)
 
 
 def neighbor_plan(run: Run) -> NeighborPlan:
@@ -176,12 +184,13 @@ def keeps_neighbors(run: Run) -> bool:
 
 
 def blend_plan(run: Run, quotas: dict[str, int] | None = None) -> BlendPlan:
-    options = run.settings.blend_candidates
+    options, asked = run.settings.blend_candidates, run.settings.retrieve_candidates
     return BlendPlan(
         inventory=run.artifact("index"),
         quotas=quotas or {ORGANIC: options.organic_quota, PROMOTED: options.promoted_quota},
         weights=options.weights,
         rrf_k=options.rrf_k,
+        with_attributes=asked.attribute_weight > 0 and asked.chains == VECTORS,
     )
 
 

@@ -17,8 +17,9 @@ CANDIDATES = Table(
             "candidates",
             "array<struct<job_id:bigint,external_job_id:string,score:double,"
             "why:array<struct<channel:string,rank:int,evidence_id:bigint>>>>",
-            "Best first. evidence_id is the link's node id (graph), the nearest acted-on job (chains), or the "
-            "shared occupation's or region's term id (terms, popular).",
+            "Best first. evidence_id is the link's node id (graph), the nearest acted-on job (chains; -1 where "
+            "the seeker's terms alone brought it), or the shared occupation's or region's term id "
+            "(terms, popular).",
         ),
     ),
     checks=checks(returned_in_range="returned <= asked"),

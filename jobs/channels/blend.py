@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from gpu_retrieval import Ragged
 from jobs.channels.batches import Batch, lists_of, read_batch
 from jobs.channels.inventory import NODE_FIELD, Inventory, open_inventory, spans
+from jobs.channels.neighbors import APPLY, CLICK
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -54,12 +55,13 @@ ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class BlendPlan:
-    """What every worker needs to blend."""
+    """What every worker needs to blend. `with_attributes`: these may have brought what a chain channel did."""
 
     inventory: str
     quotas: Mapping[str, int]
     weights: Mapping[str, float]
     rrf_k: float
+    with_attributes: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def blend_rows(rows: pa.RecordBatch, inventory: Inventory, plan: BlendPlan) -> p
     query = read_batch(rows, inventory)
     clicked, applied = (lists_of(rows.column(rows.schema.get_field_index(n)), np.int64) for n in ("clicked", "applied"))
     evidence = evidence_of(fused, entries, len(flows), channels, query, clicked, applied, inventory)
+    if plan.with_attributes:
+        evidence[by_attributes_alone(fused, entries, len(flows), channels, query, inventory)] = NO_EVIDENCE
     why = pa.StructArray.from_arrays(
         [
             pa.DictionaryArray.from_arrays(
@@ -218,6 +222,19 @@ def evidence_of(
             fields = ("region",) if name == "popular" else EVIDENCE_FIELDS
             evidence[at] = shared_term(whose[at], jobs[at], fields, query, inventory)
     return evidence
+
+
+def by_attributes_alone(
+    fused: Fused, entries: Entries, n_flows: int, channels: list[str], query: Batch, inventory: Inventory
+) -> np.ndarray:
+    """(len(fused.order),) bool: reasons of a chain channel to which the chain's own vector adds nothing."""
+    whose = np.repeat(fused.row // n_flows, np.diff(fused.why_offsets))
+    jobs, channel = entries.job[fused.order], entries.channel[fused.order]
+    alone = np.zeros(len(jobs), bool)
+    for name, chains in ((CLICK, query.clicked), (APPLY, query.applied)):
+        at = np.flatnonzero(channel == channels.index(name)) if name in channels else np.zeros(0, np.int64)
+        alone[at] = np.sum(chains[whose[at]] * inventory.vectors_of(jobs[at]), axis=1) <= 0
+    return alone
 
 
 def nearest_acted(whose: np.ndarray, jobs: np.ndarray, acted: Ragged, inventory: Inventory) -> np.ndarray:

@@ -21,6 +21,7 @@ from jobs.channels.search import (
     ORGANIC,
     SearchPlan,
     asks,
+    pooling_of,
     prior_of,
     query_vectors,
     search_channel,
@@ -41,7 +42,7 @@ def checked_recall(queries: DataFrame, plan: SearchPlan, n_seekers: int) -> floa
     if not n_seekers or not drawn.num_rows:
         return None
     inventory = open_inventory(plan.inventory, "cpu")
-    batch = read_batch(drawn.combine_chunks().to_batches()[0], inventory)
+    batch = read_batch(drawn.combine_chunks().to_batches()[0], inventory, pooling_of(inventory, plan))
     shares = [share for channel in CHANNELS[ORGANIC] for share in channel_recall(channel, batch, inventory, plan)]
     return float(np.mean(shares)) if shares else None
 

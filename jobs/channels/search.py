@@ -7,7 +7,7 @@ Spark's `mapInArrow` runs on partitions of seekers; all of it is NumPy, Arrow an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from gpu_retrieval import AllOf, AnyOf, Between, Hits, NoneOf, OneOf, Ragged, merge_hits
 from gpu_retrieval.clauses import Clause
-from jobs.channels.batches import Batch, read_batch
+from jobs.channels.batches import Batch, Pooling, read_batch
 from jobs.channels.inventory import (
     CLOSED,
     NODE_FIELD,
@@ -28,6 +28,7 @@ from jobs.channels.inventory import (
 )
 from jobs.channels.neighbors import APPLY, CLICK, merged, open_neighbors
 from jobs.embeddings.corpus import positions
+from jobs.embeddings.vectors import mapped_once
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -69,6 +70,8 @@ class SearchPlan:
     Beside a cosine, a chain channel counts `chain_popularity` times a job's popularity; of a job that nobody has met
     yet, that is taken to be `new_popularity`. `chains` says how the chain channels are answered; with `both_ways`, the
     other way is asked too, as `click_neighbors` and `apply_neighbors`, or `click_vectors` and `apply_vectors`.
+    In a chain channel's vector, a seeker's attributes count `attribute_weight` beside the chain, pooled by `model`;
+    asked by neighbours, they count nothing.
     """
 
     inventory: str
@@ -82,6 +85,8 @@ class SearchPlan:
     chains: str = VECTORS
     neighbors: str = ""
     both_ways: bool = False
+    attribute_weight: float = 0.0
+    model: str = ""
 
 
 def search(queries: DataFrame, plan: SearchPlan) -> DataFrame:
@@ -97,13 +102,21 @@ def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Itera
     for batch in batches:
         for first in range(0, batch.num_rows, at_once):
             rows = batch.slice(first, at_once)
-            yield from search_batch(read_batch(rows, inventory), inventory, plan)
+            yield from search_batch(read_batch(rows, inventory, pooling_of(inventory, plan)), inventory, plan)
+
+
+def pooling_of(inventory: Inventory, plan: SearchPlan) -> Pooling | None:
+    """How attributes are pooled: by the model of the inventory's vectors, else LakeError; None where they are not."""
+    if not (plan.attribute_weight and inventory.fingerprint):
+        return None
+    return Pooling(mapped_once(plan.model, inventory.fingerprint), plan.attribute_weight)
 
 
 def search_batch(batch: Batch, inventory: Inventory, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
     for flow in plan.flows:
         for channel in asked_channels(flow, plan):
-            rows = np.flatnonzero(asks(_served(channel), batch))
+            known = replace(batch, attributes=None) if by_neighbors(channel, plan) else batch
+            rows = np.flatnonzero(asks(_served(channel), known))
             if rows.size:
                 asking = batch.take(rows)
                 hits = search_channel(channel, flow, asking, inventory, plan)
@@ -121,12 +134,15 @@ def _served(channel: str) -> str:
     return f"{kind}_chain" if way in (VECTORS, NEIGHBORS) else channel
 
 
+def by_neighbors(channel: str, plan: SearchPlan) -> bool:
+    way = channel.rpartition("_")[2]
+    return way == NEIGHBORS or (way == "chain" and plan.chains == NEIGHBORS)
+
+
 def asks(channel: str, batch: Batch) -> np.ndarray:
-    """(q,) bool: the queries that have what the channel needs: a chain, a node, a word for the work."""
-    if channel == "click_chain":
-        return np.any(batch.clicked != 0, axis=1)
-    if channel == "apply_chain":
-        return np.any(batch.applied != 0, axis=1)
+    """(q,) bool: the queries that have what the channel needs: a chain or attributes, a node, a word for the work."""
+    if channel in (CLICK, APPLY):
+        return np.any(query_vectors(channel, batch) != 0, axis=1)
     if channel == "terms":
         return batch.has("occupation") | batch.has("title")
     if channel == "graph":
@@ -136,10 +152,8 @@ def asks(channel: str, batch: Batch) -> np.ndarray:
 
 def query_vectors(channel: str, batch: Batch) -> np.ndarray:
     """(q, d): what the channel ranks by. A row of zeros ranks by popularity alone."""
-    if channel == "click_chain":
-        return batch.clicked
-    if channel == "apply_chain":
-        return batch.applied
+    if channel in (CLICK, APPLY):
+        return batch.with_attributes(batch.clicked if channel == CLICK else batch.applied)
     return np.zeros_like(batch.clicked) if channel == "popular" else batch.interest
 
 
@@ -216,8 +230,8 @@ def _passes(batch: Batch, flow: str, inventory: Inventory, plan: SearchPlan) -> 
 
 def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:
     """The channel's answer over all shards. Of several bands, band b scores within (−b − 1, −b)."""
-    way, channel = channel.rpartition("_")[2], _served(channel)
-    if way == NEIGHBORS or (way == "chain" and plan.chains == NEIGHBORS):
+    asked_by_neighbors, channel = by_neighbors(channel, plan), _served(channel)
+    if asked_by_neighbors:
         neighbors = open_neighbors(plan.neighbors)
         passes, prior = _passes(batch, flow, inventory, plan), partial(_prior_of, inventory, plan)
         return merged(batch.chains[channel], neighbors, passes, prior, plan.k, plan.memory_budget)

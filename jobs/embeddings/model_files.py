@@ -71,6 +71,11 @@ class Model:
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
         return np.divide(pooled, norms, out=np.zeros_like(pooled), where=norms > 0).astype(np.float32), ~has_id
 
+    def vectors_of_features(self, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(rows, dim), as `vectors`, of rows that have feature keys and no id."""
+        nobody = np.full(len(offsets) - 1, -1)  # ids are not negative
+        return self.vectors(nobody, keys, offsets)[0]
+
     def _pooled(self, rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
         """Weighted sums in double: a job's vector does not depend on the batch that it is in."""
         pooled = np.zeros((len(offsets) - 1, self.dim))

@@ -48,6 +48,7 @@ def context(reader: LakeReader, attempt: Attempt) -> Row:
         "seconds": sections.stage_seconds(metrics),
         "funnel": sections.funnel(metrics),
         "flows": sections.flows(metrics),
+        "by_attributes_alone": metrics.labels("retrieve_candidates", "by_attributes_alone"),
         "liquidity": sections.liquidity(metrics),
         "audience": sections.audience(metrics),
         "checked_recall": metrics.value("retrieve_candidates", "checked_recall"),

@@ -69,7 +69,7 @@ class Words:
             return self.link(link) if link else f"shares link {evidence_id} of the segment graph"
         if channel in _ACTED:
             if evidence_id == NO_EVIDENCE:
-                return f"near the jobs they {_ACTED[channel]}"
+                return "near what their profile and actions name"
             if evidence_id == job_id:
                 return f"they {_ACTED[channel]} this very job"
             return f"near “{self.job(evidence_id)}”, which they {_ACTED[channel]}"

@@ -355,7 +355,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/candidates` (
   flow STRING NOT NULL COMMENT 'organic or promoted.',
   asked INT NOT NULL COMMENT 'The flow\'s quota.',
   returned INT NOT NULL COMMENT 'How many there are: fewer than asked is a shortfall, never padded.',
-  candidates ARRAY<STRUCT<job_id: BIGINT, external_job_id: STRING, score: DOUBLE, why: ARRAY<STRUCT<channel: STRING, rank: INT, evidence_id: BIGINT>>>> NOT NULL COMMENT 'Best first. evidence_id is the link\'s node id (graph), the nearest acted-on job (chains), or the shared occupation\'s or region\'s term id (terms, popular).'
+  candidates ARRAY<STRUCT<job_id: BIGINT, external_job_id: STRING, score: DOUBLE, why: ARRAY<STRUCT<channel: STRING, rank: INT, evidence_id: BIGINT>>>> NOT NULL COMMENT 'Best first. evidence_id is the link\'s node id (graph), the nearest acted-on job (chains; -1 where the seeker\'s terms alone brought it), or the shared occupation\'s or region\'s term id (terms, popular).'
 )
 USING DELTA
 PARTITIONED BY (run_id)

@@ -56,17 +56,22 @@ def job_rows() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ROW)
 
 
-@pytest.fixture(scope="session")
-def inventory_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = str(tmp_path_factory.mktemp("run") / "index")
+def write_inventory(uri: str, fingerprint: str) -> None:
+    """The jobs in two shards, with vectors that claim to be of the model of that fingerprint."""
     rows = job_rows()
     shard_of = rows.column("job_id").to_numpy() % 2
     fields = tuple(sorted({*EXPLAINED_FIELDS, "skill", "country", PROMOTED_FIELD}))
-    spec = ShardSpec(fields, DIM, "float32", "model-1", n_shards=2)
+    spec = ShardSpec(fields, DIM, "float32", fingerprint, n_shards=2)
     with written_folder(uri) as folder:
         for shard in range(2):
             build_shard(rows.filter(pa.array(shard_of == shard)), spec, Path(folder) / shard_name(shard))
         describe(folder, spec)
+
+
+@pytest.fixture(scope="session")
+def inventory_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = str(tmp_path_factory.mktemp("run") / "index")
+    write_inventory(uri, "model-1")
     return uri
 
 

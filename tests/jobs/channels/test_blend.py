@@ -73,9 +73,9 @@ def test_the_first_shared_value_is_the_first_of_the_seekers_row():
     assert first_shared(whose, (carried.offsets, carried.values), wanted).tolist() == [2, 5, -1, -1, -1]
 
 
-def blended(uri: str) -> dict[tuple[int, str], dict]:
+def blended(uri: str, with_attributes: bool = False, **changes) -> dict[tuple[int, str], dict]:
     batch = pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0]
-    found = [row for part in search_batches([batch], plan(uri)) for row in part.to_pylist()]
+    found = [row for part in search_batches([batch], plan(uri, **changes)) for row in part.to_pylist()]
     lists = {row["query_id"]: [] for row in QUERIES}
     for row in found:
         lists[row["query_id"]].append({name: row[name] for name in ("flow", "channel", "candidates")})
@@ -83,7 +83,8 @@ def blended(uri: str) -> dict[tuple[int, str], dict]:
     candidate = pa.struct([("job_id", pa.int64()), ("score", pa.float32())])
     entry = pa.struct([("flow", pa.string()), ("channel", pa.string()), ("candidates", pa.list_(candidate))])
     asked = pa.Table.from_pylist(with_lists, schema=QUERY.append(pa.field("lists", pa.list_(entry))))
-    blend = BlendPlan(inventory=uri, quotas={"organic": 20, "promoted": 5}, weights=WEIGHTS, rrf_k=60.0)
+    quotas = {"organic": 20, "promoted": 5}
+    blend = BlendPlan(inventory=uri, quotas=quotas, weights=WEIGHTS, rrf_k=60.0, with_attributes=with_attributes)
     whole = asked.combine_chunks().to_batches()[0]
     # a batch cut off from a longer one: its arrays do not start at 0
     rows = [row for part in blend_batches([whole.slice(1), whole.slice(0, 1)], blend) for row in part.to_pylist()]

@@ -49,6 +49,15 @@ def test_vectors_are_unit_means_of_what_is_known(tmp_path):
     assert is_cold.tolist() == [True, False, True, True, True]
 
 
+def test_features_alone_are_pooled_as_a_job_without_history(tmp_path):
+    written(tmp_path / "m")
+    model = load_model(str(tmp_path / "m"))
+    vectors = model.vectors_of_features(np.array([*KEYS, 99, KEYS[1]]), np.array([0, 2, 3, 3, 4]))
+    np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, 0], [0, 1]], atol=1e-7)
+    assert vectors.dtype == np.float32
+    assert model.vectors_of_features(np.empty(0, np.int64), np.array([0])).shape == (0, 2)
+
+
 def test_weights_decide_the_mean(tmp_path):
     written(tmp_path / "m", weights=np.array([1.0, 0.0, 1.0], dtype=np.float32))
     vectors, _ = load_model(str(tmp_path / "m")).vectors(np.array([1]), KEYS, np.array([0, 2]))

@@ -78,6 +78,7 @@ def test_the_funnel_and_the_settings(daily):
     assert "600 candidates for 3 seekers, 300 fewer than their quotas" in daily.text
     told = "Audiences: 80 promoted jobs, 5 of them with nobody to reach; 9,000 seekers eligible, 4,000 within the cap."
     assert told in daily.text
+    assert "organic/apply_chain: 2 seekers without such a chain, by their attributes alone." in daily.text
     assert "before 40 300 2,500 700 after 40 210 260 190" in daily.text
     assert "retrieve_candidates.k = 77 (default 200)" in daily.text
     assert "lateness_days" not in daily.text  # at its default

@@ -94,3 +94,9 @@ def test_exit_codes(board, tmp_path):
 def test_a_job_that_they_acted_on_themselves_is_called_so():
     why = [{"channel": "click_chain", "rank": 3, "evidence_id": 5}]
     assert Words({}, {}, {}).reasons({"job_id": 5, "why": why}) == ["click_chain, rank 3: they viewed this very job"]
+
+
+def test_what_the_seekers_terms_alone_brought_names_no_job():
+    why = [{"channel": "apply_chain", "rank": 3, "evidence_id": -1}]
+    said = Words({}, {}, {}).reasons({"job_id": 5, "why": why})
+    assert said == ["apply_chain, rank 3: near what their profile and actions name"]

@@ -150,6 +150,7 @@ def _daily():
         values = {"organic/graph": graph, "organic/terms": terms}
         rows += metric(run, "retrieve_candidates", name, values)
     rows += metric(run, "retrieve_candidates", "checked_recall", 1.0)
+    rows += metric(run, "retrieve_candidates", "by_attributes_alone", {"organic/apply_chain": 2})
     rows += metric(run, "blend_candidates", "kept", {"organic/graph": 400, "organic/terms": 350})
     reach = {"before/p10": 40, "before/p50": 300, "before/p90": 2_500, "before/mean": 700.0, "after/p10": 40}
     reach |= {"after/p50": 210, "after/p90": 260, "after/mean": 190.0}
