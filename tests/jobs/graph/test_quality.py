@@ -85,12 +85,14 @@ def test_the_point_asked_for() -> None:
     def point(strength: float, n_links: int, recall: float, loss: float | None = None) -> Point:
         return Point(strength, np.arange(n_links), np.ones(n_links), recall, None, 0, None, np.arange(0), loss)
 
-    path = [point(8, 0, 0.0, 0.9), point(4, 3, 0.4, 0.5), point(2, 9, 0.7, 0.5), point(1, 20, 0.8, 0.6)]
+    path = [point(8, 0, 0.0, 0.9), point(4, 3, 0.4, 0.5), point(2, 9, 0.7, 0.50001), point(1, 20, 0.8, 0.6)]
 
     def chosen(**penalty: float) -> float:
         return path[chosen_point(path, Penalty(**penalty))].strength  # type: ignore[arg-type]
 
-    assert chosen() == 4, "that of the least loss, of equal ones the strongest"
+    assert chosen() == 4, "that of the least loss, of nearly equal ones the strongest"
+    path[2] = replace(path[2], held_out_loss=0.5)
+    assert chosen() == 2, "of those with the same links the weakest, which shrinks their weights least"
     path[:] = [replace(point, held_out_loss=None) for point in path]
     assert chosen() == 1, "and the weakest where nothing is held out"
     assert (chosen(strength=4), chosen(strength=4, target_links=9), chosen(target_recall=0.1, target_links=9)) == (
