@@ -129,15 +129,16 @@ class Lake:
         return self.spark.sql(current_sql(table, dag))
 
     def create(self, table: Table) -> None:
-        """Make the table, with its constraints, unless it is there; one made before some of them gets those."""
+        """Make the table, with its constraints, unless it is there; one made with others before gets today's."""
         if table.name in self._ready:
             return
         if not self.exists(table):
             self.spark.sql(create_statement(table, self.path(table)))
         properties = self._newest(table).metadata().configuration()
-        for name, statement in constraint_statements(table, self.path(table)).items():
-            if not properties.contains(f"{CONSTRAINT}{name}"):
-                self.spark.sql(statement)
+        keys = {name: f"{CONSTRAINT}{name}" for name in table.checks}
+        held = {name: properties.apply(key) for name, key in keys.items() if properties.contains(key)}
+        for statement in constraint_statements(table, self.path(table), held):
+            self.spark.sql(statement)
         self._ready.add(table.name)
 
     def version(self, table: Table) -> int:

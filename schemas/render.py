@@ -5,7 +5,7 @@ pyspark and pyarrow are imported where they are needed, so that each renderer wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from schemas.table import ArrayOf, Atom, MapOf, StructOf, Table, Type
@@ -99,12 +99,17 @@ def create_statement(table: Table, path: str) -> str:
     )
 
 
-def constraint_statements(table: Table, path: str) -> dict[str, str]:
-    """Constraint to the statement that adds it to a table made before there was that constraint."""
-    return {
-        name: f"ALTER TABLE delta.`{path}` ADD CONSTRAINT {name} CHECK ({condition})"
-        for name, condition in _conditions(table).items()
-    }
+def constraint_statements(table: Table, path: str, held: Mapping[str, str]) -> list[str]:
+    """What gives a table, whose constraints are `held` by name, those that it lacks or has in an older form."""
+    statements, alter = [], f"ALTER TABLE delta.`{path}`"
+    for name, condition in _conditions(table).items():
+        # Delta writes one that is added with a space between any two tokens
+        if "".join(held.get(name, "").split()) == "".join(condition.split()):
+            continue
+        if name in held:
+            statements.append(f"{alter} DROP CONSTRAINT {name}")
+        statements.append(f"{alter} ADD CONSTRAINT {name} CHECK ({condition})")
+    return statements
 
 
 def _conditions(table: Table) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -78,10 +79,16 @@ def test_what_does_not_fit_is_refused_with_every_difference(spark, lake):
 
 def test_a_table_made_before_its_constraints_gets_them(spark, lake):
     path = lake.path(HIRES)
-    spark.sql(create_statement(replace(HIRES, checks=checks()), path))
-    lake.create(HIRES)
-    properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{path}`").collect()}
-    assert "weight > 0" in properties["delta.constraints.weight_positive"]
+    for earlier in (checks(), checks(weight_positive="weight > 1 AND weight IN (2, 3)")):
+        spark.sql(create_statement(replace(HIRES, checks=earlier), path))
+        Lake(spark, lake.root).create(HIRES)
+        properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{path}`").collect()}
+        assert properties["delta.constraints.weight_positive"] == "coalesce ( weight > 0 , true )"
+        version = lake.newest_version(HIRES)
+        Lake(spark, lake.root).create(HIRES)
+        assert lake.newest_version(HIRES) == version, "those of today are left alone"
+        spark.sql(f"DROP TABLE delta.`{path}`")
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def test_constraints_hold_and_a_null_passes_them(spark, lake):
