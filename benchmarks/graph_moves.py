@@ -1,77 +1,137 @@
 """The job board's moves from one position to the next, named by O*NET's codes: which occupation comes next?
 
-Pure NumPy. Links as the stage has them are between a code, or its minor group (four characters), of the position left
-and of the one taken; they are learnt from the earlier moves against the same moves re-paired at random within a state,
-and asked for the later ones. `benchmarks.graph_next` has what else can be learnt from the moves.
+Without Spark. The stage's own task (`jobs.graph.fit`) learns links from the earlier moves against the same moves
+re-paired at random within a state, and ranks codes as the graph channel ranks jobs: by the band of the best link, then
+by popularity. The later moves are asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.graph_board import Move, Onet, Past, Side, read_moves, read_onet
-from benchmarks.graph_next import Model, chosen_models, first_codes, plain_rules
-from jobs.graph.held_out import last_of_each
-from jobs.graph.l1_path import Matches
+from jobs.graph.fit import HIRE, Fitted, LabelledPairs, fit_links
+from jobs.graph.hires import KINDS
+from jobs.graph.links import Limits
 from jobs.graph.lists import Floats, Lists
-from jobs.graph.quality import Penalty, chosen_point, path_points, ratios
+from jobs.graph.meta_links import SAME
+from jobs.graph.quality import Penalty
+from jobs.settings import RetrieveCandidates, Template
 
 CUTS = (5, 20)
 TRAINED_SHARE = 0.8
-MIN_SUPPORT = 3
 MIN_MARKET = 10
-GROUP = 4
 RESAMPLES = 2000
-BESIDE = (
-    "popularity",
-    "the same occupation",
-    "the same, then earlier ones",
-    "the same, then earlier, a title's codes once",
-    "O*NET's related, by popularity",
-)
+BANDS = RetrieveCandidates().quality_bands
+RANDOM = KINDS.index("random") + 1
+SEEKER_FIELDS = ("occupation", "past_occupation")
+STAGE, STAGE_SAME = "the stage's links, of two terms", "the stage's links, of the same term too"
+BESIDE = ("popularity", "the same occupation", "the same, then earlier ones", "O*NET's related, by popularity")
 # Random re-pairings a move: moves are few, and one of each leaves much to chance.
 REPAIRED = 5
-# Above every log popularity and every log odds.
+# Above every log popularity.
 FIRST = 1e6
 
-
-def meta_links(left: Side, taken: Side) -> set[tuple[str, str]]:
-    """Code with code, minor group with minor group."""
-    groups = ({code[:GROUP] for code in side} for side in (left, taken))
-    return {(a, b) for sides in ((left, taken), tuple(groups)) for a in sides[0] for b in sides[1]}
+Ranked = Callable[[Past], Mapping[str, float]]
+Segment = frozenset[tuple[str, int]]
 
 
-def learn(moves: list[Move], seed: int) -> tuple[list[tuple[str, str]], Matches]:
-    """The meta links that three moves carry, as candidates, and who carries them: moves, then re-paired ones."""
+def learn(moves: Sequence[Move], codes: Mapping[str, int], templates: Sequence[Template], seed: int) -> Fitted:
+    """The stage's links from these moves: of each, `occupation` is of the position left, `past_occupation` of those
+    before it.
+    """
+    pairs = [(move.past, move.taken) for move in moves]
+    pairs += [(moves[i].past, moves[j].taken) for i, j in sorted(repaired(moves, seed))]
+    kind = np.where(np.arange(len(pairs)) < len(moves), HIRE, RANDOM)
+    sides = {("seeker", field): [held(past, codes)[field] for past, _ in pairs] for field in SEEKER_FIELDS}
+    sides["job", "occupation"] = [of_codes(taken, codes) for _, taken in pairs]
+    terms = {name: Lists.of(rows) for name, rows in sides.items()}
+    weight = np.where(kind == HIRE, 1.0, 1.0 / REPAIRED)
+    labelled = LabelledPairs(kind, weight, np.zeros(len(pairs), bool), terms)
+    return fit_links(labelled, templates, Limits(), Penalty())
+
+
+def repaired(moves: Sequence[Move], seed: int) -> list[tuple[int, int]]:
+    """Whose position left goes with whose position taken, by place: within a state, or among those of small ones."""
     rng = np.random.default_rng(seed)
     markets: dict[str, list[int]] = defaultdict(list)
     for number, move in enumerate(moves):
         markets[move.state].append(number)
     small = [number for members in markets.values() if len(members) < MIN_MARKET for number in members]
-    pools = [*(members for members in markets.values() if len(members) >= MIN_MARKET), small]
     drawn = []
-    for pool in pools:
+    for pool in [*(members for members in markets.values() if len(members) >= MIN_MARKET), small]:
         for _ in range(REPAIRED if len(pool) > 1 else 0):
             other = (np.arange(len(pool)) + rng.integers(1, len(pool), len(pool))) % len(pool)
             drawn += [(pool[i], pool[j]) for i, j in enumerate(other)]
-    pairs = [(move.left, move.taken) for move in moves]
-    # as the moves, by time
-    pairs += [(moves[i].left, moves[j].taken) for i, j in sorted(drawn)]
-    support = Counter(meta for move in moves for meta in meta_links(move.left, move.taken))
-    candidates = sorted(meta for meta, n in support.items() if n >= MIN_SUPPORT)
-    place = {meta: number for number, meta in enumerate(candidates)}
-    carried = [sorted(place[meta] for meta in meta_links(*pair) if meta in place) for pair in pairs]
-    is_hire = np.arange(len(pairs)) < len(moves)
-    weight = np.where(is_hire, 1.0, 1.0 / REPAIRED)
-    return candidates, Matches(is_hire, weight / weight.mean(), Lists.of(carried).turned(len(candidates)))
+    return drawn
 
 
-Ranked = Callable[[Past], dict[str, float]]
+def of_codes(side: Iterable[str], codes: Mapping[str, int]) -> list[int]:
+    return sorted({codes[code] for code in side})
+
+
+def held(past: Past, codes: Mapping[str, int]) -> dict[str, list[int]]:
+    return {"occupation": of_codes(past.left, codes), "past_occupation": of_codes(Side().union(*past.before), codes)}
+
+
+@dataclass(frozen=True)
+class Link:
+    seeker: Segment
+    job: Segment
+    quality: float
+    n_hires: float
+    n_no_hires: float
+
+
+def links_of(fitted: Fitted) -> list[Link]:
+    """The links kept."""
+    point, mined = fitted.point, fitted.mined
+    assert point is not None
+    quality, links = dict(zip(point.links.tolist(), point.qualities.tolist(), strict=True)), []
+    for link in quality:
+        metas = mined.metas.take(mined.items[link][mined.items[link] < len(mined.metas)]).to_pylist()
+        own, asked = (frozenset((m[f"{side}_field"], m[f"{side}_term"]) for m in metas) for side in ("seeker", "job"))
+        links.append(Link(own, asked, quality[link], mined.n_hires[link], mined.n_no_hires[link]))
+    return sorted(links, key=lambda link: -link.quality)
+
+
+def each_term(links: Sequence[Link], codes: Mapping[str, int]) -> list[Link]:
+    """As `jobs.graph.same.of_each_term`: a link of the same term is one for each, and adds to the term's own."""
+    found = {(link.seeker, link.job): link for link in links if ("occupation", SAME) not in link.job}
+    for link in links:
+        if ("occupation", SAME) in link.job:
+            ((field, _),) = link.seeker
+            for term in codes.values():
+                segments = frozenset([(field, term)]), frozenset([("occupation", term)])
+                own = found.get(segments)
+                quality = round(link.quality + (own.quality if own else 0.0), 4)
+                found[segments] = replace(own or Link(*segments, 0.0, 0.0, 0.0), quality=quality)
+    return list(found.values())
+
+
+def by_links(links: Sequence[Link], codes: Mapping[str, int]) -> Ranked:
+    """As the graph channel has it: by the band of the best link that a code shares with the past, then popularity."""
+    names = {number: code for code, number in codes.items()}
+    # a code alone is no job of two, and bands are as of `jobs.channels.queries.quality_bands`
+    into = [(link.seeker, names[term], link.quality) for link in links if len(link.job) == 1 for _, term in link.job]
+    falling = sorted({link.quality for link in links}, reverse=True)
+    band = {q: min(n * BANDS // max(len(falling) - 1, 1), BANDS - 1) for n, q in enumerate(falling)}
+
+    def ranked(past: Past) -> dict[str, float]:
+        has = {(field, term) for field, terms in held(past, codes).items() for term in terms}
+        found: dict[str, float] = {}
+        for seeker, code, quality in into:
+            if seeker <= has:
+                found[code] = max(found.get(code, 0.0), FIRST * (BANDS - band[quality]))
+        return found
+
+    return ranked
 
 
 def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
@@ -85,14 +145,14 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
     stays = np.mean([bool(move.left & move.taken) for move in asked])
     print(f"\njob board: {len(moves):,} moves with a code on both sides, data {digest}")
     print(f"  learnt from {n:,}, before {asked[0].when}; asked for {len(asked):,}, {stays:.1%} into the same code")
-    candidates, matches = learn(trained, seed)
-    path = list(path_points(matches, Penalty(), last_of_each(matches.is_hire.astype(int))))
-    point = path[chosen_point(path, Penalty())]
-    qualities = np.zeros(len(candidates))
-    qualities[point.links] = point.qualities
+    return {f"moves: {name}": value for name, value in compared(onet, trained, asked, seed).items()}
+
+
+def compared(onet: Onet, trained: Sequence[Move], asked: Sequence[Move], seed: int) -> dict[str, float | list[float]]:
+    """Print and return what each way to rank finds of the moves asked for."""
     taken = Counter(code for move in trained for code in move.taken)
     popularity = {code: float(np.log(taken[code] + 0.1)) for code in onet.names}
-    by_ratio = np.log(np.clip(ratios(matches), 1e-3, 1e3))
+    codes = {code: number for number, code in enumerate(sorted(onet.names))}
     rankings: dict[str, Ranked] = {
         "popularity": lambda past: {},
         "the same occupation": lambda past: dict.fromkeys(past.left, FIRST),
@@ -104,14 +164,15 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
         "the same, then O*NET's, by popularity": lambda past: (
             dict.fromkeys(related(onet, past.left), FIRST) | dict.fromkeys(past.left, 2 * FIRST)
         ),
-        "links by ratio, the best": by_links(candidates, by_ratio, popularity, max),
-        "links by L1, the best": by_links(candidates, qualities, popularity, max),
-        "links by L1, their sum": by_links(candidates, qualities, popularity, sum),
-        "the same, then links by L1, their sum": with_own(by_links(candidates, qualities, popularity, sum)),
     }
-    print(f"  {len(candidates):,} candidate links, {len(point.links):,} kept at strength {point.strength:g}")
-    models = chosen_models(onet, trained, seed)
-    rankings |= {name: listed(model) for name, model in (plain_rules(onet, trained) | models).items()}
+    for name, same in ((STAGE, False), (STAGE_SAME, True)):
+        templates = [Template(seeker=field, job="occupation", same=same) for field in SEEKER_FIELDS]
+        fitted = learn(trained, codes, templates, seed)
+        links = links_of(fitted)
+        strength = fitted.point.strength if fitted.point else 0
+        print(f"  {name}: {len(fitted.mined.items):,} candidates, {len(links):,} kept at strength {strength:g}")
+        strongest(links, onet, codes)
+        rankings[name] = by_links(each_term(links, codes), codes)
     figures: dict[str, float | list[float]] = {}
     hits: dict[str, Floats] = {}
     print(f"  {'':46s}" + "".join(f" recall@{k:<4d}" for k in CUTS))
@@ -120,13 +181,9 @@ def next_occupations(data: Path, seed: int) -> dict[str, float | list[float]]:
         recalls = hits[name].mean(axis=1)
         print(f"  {name:46s}" + "".join(f" {value:11.4f}" for value in recalls))
         figures |= {f"{name} @{k}": round(float(value), 4) for k, value in zip(CUTS, recalls, strict=True)}
-    *_, pooled = models
     for other in BESIDE:
-        figures |= compared(pooled, other, hits[pooled] - hits[other], seed)
-    likeliest = sorted(popularity, key=lambda code: -popularity[code])
-    groups = {code[:GROUP]: f"{code[:GROUP]} (as {onet.names[code]})" for code in reversed(likeliest)}
-    strongest(candidates, qualities, matches, onet.names | groups)
-    return {f"moves: {name}": value for name, value in figures.items()}
+        figures |= less(STAGE_SAME, other, hits[STAGE_SAME] - hits[other], seed)
+    return figures
 
 
 def related(onet: Onet, left: Side) -> dict[str, float]:
@@ -136,46 +193,6 @@ def related(onet: Onet, left: Side) -> dict[str, float]:
         for place, other in enumerate(onet.related.get(code, [])):
             found[other] = max(found.get(other, 0.0), FIRST * (1 + 1 / (1 + place)))
     return found
-
-
-def by_links(
-    candidates: list[tuple[str, str]], scores: Floats, popularity: dict[str, float], together: Callable[..., float]
-) -> Ranked:
-    """A code scores its popularity plus what its links from the position left, or its group, say `together`.
-
-    A link's weight is log odds against moves re-paired at random, into whose codes people come as they are popular.
-    """
-    into: dict[str, dict[str, float]] = defaultdict(dict)
-    for (a, b), score in zip(candidates, scores.tolist(), strict=True):
-        if score:
-            into[a][b] = score
-    members = defaultdict(list)
-    for code in popularity:
-        members[code[:GROUP]].append(code)
-
-    def ranked(past: Past) -> dict[str, float]:
-        said: dict[str, list[float]] = defaultdict(list)
-        for own in {*past.left, *(code[:GROUP] for code in past.left)}:
-            for other, score in into[own].items():
-                for code in members[other] if len(other) == GROUP else [other]:
-                    said[code].append(score)
-        return {code: together(found) for code, found in said.items()}
-
-    return ranked
-
-
-def with_own(ranked: Ranked) -> Ranked:
-    """The position's own codes before all others."""
-    return lambda past: ranked(past) | dict.fromkeys(past.left, FIRST)
-
-
-def listed(model: Model) -> Ranked:
-    """The first codes that the model gives, before all others."""
-
-    def ranked(past: Past) -> dict[str, float]:
-        return {code: FIRST * (max(CUTS) - n) for n, code in enumerate(first_codes(model(past), max(CUTS)))}
-
-    return ranked
 
 
 def hit(moves: Iterable[Move], ranked: Ranked, popularity: dict[str, float], k: int) -> list[float]:
@@ -188,7 +205,7 @@ def hit(moves: Iterable[Move], ranked: Ranked, popularity: dict[str, float], k: 
     return hits
 
 
-def compared(name: str, other: str, differences: Floats, seed: int) -> dict[str, list[float]]:
+def less(name: str, other: str, differences: Floats, seed: int) -> dict[str, list[float]]:
     """Print and return each cut's difference in recall, and where 95 % of resampled moves put it."""
     drawn = np.random.default_rng(seed).integers(0, differences.shape[1], (RESAMPLES, differences.shape[1]))
     figures = {}
@@ -199,12 +216,12 @@ def compared(name: str, other: str, differences: Floats, seed: int) -> dict[str,
     return figures
 
 
-def strongest(
-    candidates: list[tuple[str, str]], qualities: Floats, matches: Matches, names: dict[str, str], n: int = 20
-) -> None:
-    hires: Floats = matches.carriers.sums(matches.is_hire.astype(np.float64))
-    no_hires: Floats = matches.carriers.sums((~matches.is_hire).astype(np.float64)) / REPAIRED
-    print(f"\nthe {n} strongest links")
-    for link in np.argsort(-qualities, kind="stable")[:n]:
-        a, b = (names[part] for part in candidates[link])
-        print(f"  {qualities[link]:5.2f}  {a} -> {b}: {hires[link]:.0f} moves, {no_hires[link]:.1f} re-paired")
+def strongest(links: Sequence[Link], onet: Onet, codes: Mapping[str, int], n: int = 20) -> None:
+    names = {number: onet.names[code] for code, number in codes.items()} | {SAME: "the same"}
+
+    def words(segment: Segment) -> str:
+        return ", ".join(f"{names[term]}{' before' if field == 'past_occupation' else ''}" for field, term in segment)
+
+    for link in links[:n]:
+        counts = f"{link.n_hires:.0f} moves, {link.n_no_hires:.1f} re-paired"
+        print(f"  {link.quality:5.2f}  {words(link.seeker)} -> {words(link.job)}: {counts}")

@@ -23,6 +23,7 @@ from jobs.graph.learn import Learnt, finished_graph, learn_links, no_links
 from jobs.graph.links import Limits
 from jobs.graph.overrides import Overrides, named_overrides, overridden
 from jobs.graph.quality import Penalty
+from jobs.graph.same import of_each_term
 from jobs.graph.segments import fingerprint
 from jobs.intervals import DAY, Dates
 from jobs.lake import ARTIFACTS, Lake
@@ -55,7 +56,8 @@ def main(lake: Lake, run: Run) -> None:
         pairs = labelled_pairs(hires, events, seekers, jobs, run.trained_until, no_hires(options))
         named = [entry.segments for entry in overrides.of("force")]
         learnt = learn_links(pairs, options.templates, limits(options), penalty(options), named)
-    final = overridden(learnt.links, learnt.candidates, overrides)
+    has_same = any(template.same for template in options.templates)
+    final = overridden(of_each_term(learnt, jobs) if has_same else learnt.links, learnt.candidates, overrides)
     links, figures = finished_graph(final, engine, inference(options))
     figures += drift(lake, run, final if links is None else links, learnt)
     figures += quality_of(lake, run, hires, seekers, learnt)
@@ -71,13 +73,21 @@ def main(lake: Lake, run: Run) -> None:
 
 
 def check_templates(templates: Sequence[Template]) -> None:
-    """SettingsError names a template's attribute that seekers, or jobs, cannot have. One that none has is no error."""
-    known = {"seeker": {made.field for made in seeker_fields()}, "job": {made.field for made in job_fields()}}
+    """SettingsError names a template's attribute that seekers, or jobs, cannot have. One that none has is no error.
+
+    Nor can two attributes have the same term whose terms are of different dictionaries.
+    """
+    sides = {"seeker": seeker_fields(), "job": job_fields()}
+    known = {side: {made.field: made.dictionary or made.field for made in fields} for side, fields in sides.items()}
     for number, template in enumerate(templates):
+        where = f"build_segment_graph.templates[{number}]"
         for side, field in (("seeker", template.seeker), ("job", template.job)):
             if field not in known[side]:
-                where = f"build_segment_graph.templates[{number}].{side}"
-                raise SettingsError(f"{where}: unknown attribute {field!r}; {nearest(field, known[side])}")
+                raise SettingsError(f"{where}.{side}: unknown attribute {field!r}; {nearest(field, known[side])}")
+        own, asked = known["seeker"][template.seeker], known["job"][template.job]
+        if template.same and own != asked:
+            both = f"a seeker's {template.seeker} ({own}) and a job's {template.job} ({asked})"
+            raise SettingsError(f"{where}.same: {both} are of two dictionaries and never the same")
 
 
 def drift(lake: Lake, run: Run, links: DataFrame, learnt: Learnt) -> list[Figure]:

@@ -62,6 +62,7 @@ class SessionizeChains:
 class Template:
     seeker: str
     job: str
+    same: bool = option(False, "that both have one term is a link too, the same for every term")
 
 
 @dataclass(frozen=True, kw_only=True)

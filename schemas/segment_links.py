@@ -22,11 +22,15 @@ SEGMENT_LINKS = Table(
             "quality", "double", "Weight in the L1 logistic regression, or what overrides or inference make of it."
         ),
         required(
-            "origin", "string", "learnt; forced or weighed by overrides; inferred from job segments that hire alike."
+            "origin",
+            "string",
+            "learnt; same: any term on both sides; forced or weighed by overrides; inferred from jobs that hire alike.",
         ),
         required("hire_source", "string", "What the hires are: confirmed, or the proxies in use."),
         Column("component", "bigint", "Connected component of the segment graph."),
         Column("community", "bigint", "Community of the segment graph."),
     ),
-    checks=checks(not_negative="node_id >= 0", known_origin="origin IN ('learnt', 'forced', 'weighed', 'inferred')"),
+    checks=checks(
+        not_negative="node_id >= 0", known_origin="origin IN ('learnt', 'same', 'forced', 'weighed', 'inferred')"
+    ),
 )

@@ -216,8 +216,12 @@ def _bands(cases: DataFrame, seeker_nodes: DataFrame, node_bands: DataFrame, n_b
 
 
 def quality_bands(links: DataFrame, n_bands: int) -> DataFrame:
-    """(node_id, band): links cut into `n_bands` by quality, as even as ties allow; band 0 has the best."""
+    """(node_id, band): the qualities that links have, each once, cut into `n_bands` even ones; band 0 has the best.
+
+    Each once, as hundreds may have the one of the same term on both sides.
+    """
     # one partition: links are tens of thousands (LinkedIn: 9K to 70K), a row each
-    ranked = F.percent_rank().over(Window.orderBy(F.desc("quality")))
-    band = F.least(F.floor(ranked * n_bands), F.lit(n_bands - 1)).cast("int")
-    return links.select("node_id", band.alias("band"))
+    falling = F.percent_rank().over(Window.orderBy(F.desc("quality")))
+    ranked = links.select("quality").distinct().select("quality", falling.alias("ranked"))
+    band = F.least(F.floor(F.col("ranked") * n_bands), F.lit(n_bands - 1)).cast("int")
+    return links.join(ranked, "quality").select("node_id", band.alias("band"))

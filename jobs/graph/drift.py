@@ -8,18 +8,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.figures import Figure
-
-SEGMENTS = ("seeker_segment", "job_segment")
+from jobs.graph.learn import SAME_TERM, SEGMENTS
 
 
 def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: str) -> list[Figure]:
     """links_in, links_out, links_stayed and links_changed_sign, labelled with the version compared with.
 
-    A link changed its sign where it was there before, and is now among those `against` a hire: it is out as well.
+    A link changed its sign where it was there before, and is now among those `against` a hire: it is out as well. Links
+    that come of the same term on both sides are left out: they are as many as the dictionary has terms.
     """
     flags = [
         rows.select(*SEGMENTS, F.lit(True).alias(name)).distinct()
-        for name, rows in (("was", before), ("is", now), ("speaks_against", against))
+        for name, rows in (("was", _own(before)), ("is", _own(now)), ("speaks_against", against))
     ]
     both = flags[0].join(flags[1], list(SEGMENTS), "full").join(flags[2], list(SEGMENTS), "left")
     was, stays, speaks = (F.coalesce(name, F.lit(False)) for name in ("was", "is", "speaks_against"))
@@ -32,6 +32,10 @@ def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: s
     row = both.agg(*[F.count(F.when(condition, True)).alias(name) for name, condition in counted.items()]).first()
     assert row is not None
     return [Figure(name, row[name], version) for name in counted]
+
+
+def _own(links: DataFrame) -> DataFrame:
+    return links.where(F.col("origin") != SAME_TERM)
 
 
 def hire_quality(

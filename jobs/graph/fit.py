@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.figures import Figure
@@ -20,7 +21,7 @@ from jobs.graph.hires import KINDS
 from jobs.graph.l1_path import Matches
 from jobs.graph.links import LINKS, Limits, MinedLinks, mine_links
 from jobs.graph.lists import Ints, Lists
-from jobs.graph.meta_links import Template
+from jobs.graph.meta_links import SAME, Template
 from jobs.graph.quality import Penalty, Point, chosen_point, path_points
 
 HIRE = 1  # the place of hires in KINDS, from 1
@@ -29,9 +30,12 @@ FIGURE = pa.struct([("metric", pa.string()), ("label", pa.string()), ("value", p
 SEEKER_TERM = ["field", "term"]
 TERM = pa.struct([("field", pa.string()), ("term", pa.int32())])
 LINK = pa.struct([*LINKS, ("quality", pa.float64()), ("is_against", pa.bool_())])
-FITTED = pa.schema([("figure", FIGURE), ("hired_term", TERM), ("link", LINK)])
+COUNTED = pa.struct([("n_hires", pa.float64()), ("n_no_hires", pa.float64())])
+SAME_TERM = pa.struct([("seeker_field", pa.string()), ("job_field", pa.string()), ("term", pa.int32()), *COUNTED])
+FITTED = pa.schema([("figure", FIGURE), ("hired_term", TERM), ("same_term", SAME_TERM), ("link", LINK)])
 FITTED_DDL = (
     "figure struct<metric:string,label:string,value:double>, hired_term struct<field:string,term:int>, "
+    "same_term struct<seeker_field:string,job_field:string,term:int,n_hires:double,n_no_hires:double>, "
     "link struct<seeker_segment:string,job_segment:string,"
     "meta_links:array<struct<seeker_field:string,seeker_term:int,job_field:string,job_term:int>>,"
     "n_hires:double,n_no_hires:double,quality:double,is_against:boolean>"
@@ -113,7 +117,7 @@ class Fitted:
         ]
 
     def batches(self, templates: Sequence[Template], named: Sequence[tuple[str, str]] = ()) -> Iterator[pa.RecordBatch]:
-        """`FITTED`: a row is a figure, or a seeker term that hires support, or a link.
+        """`FITTED`: a row is a figure, a seeker term that hires support, a term of a kept "same" link, or a link.
 
         Links are those kept, which have a quality; those that speak against a hire, which are marked; and candidates
         between segments that are named. The other candidates stay here: they can be tens of millions.
@@ -121,7 +125,9 @@ class Fitted:
         figures = [figure._asdict() for figure in self.figures(templates)]
         yield _rows(figure=pa.array(figures, FIGURE))
         seekers = pa.Table.from_arrays([self.mined.metas.field(f"seeker_{name}") for name in SEEKER_TERM], SEEKER_TERM)
+        seekers = seekers.filter(pc.field("term") != SAME)
         yield _rows(hired_term=pa.array(seekers.group_by(SEEKER_TERM).aggregate([]).to_pylist(), TERM))
+        yield _rows(same_term=pa.array(list(self.same_terms()), SAME_TERM))
         none = np.zeros(0, np.int64)
         kept, qualities, against = (
             (self.point.links, self.point.qualities, self.point.against) if self.point else [none] * 3
@@ -135,6 +141,22 @@ class Fitted:
             start += len(links)
             of_path = [pa.array(quality[rows], mask=np.isnan(quality[rows])), pa.array(is_against[rows])]
             yield _rows(link=pa.StructArray.from_arrays([*links.columns, *of_path], fields=list(LINK)))
+
+    def same_terms(self) -> Iterator[dict[str, Any]]:
+        """Of each kept link of the same term, the terms that its pairs have in common: `SAME_TERM`."""
+        for link in self.point.links if self.point else []:
+            meta = self.mined.metas[int(self.mined.items[link, 0])].as_py()
+            if meta["seeker_term"] != SAME:
+                continue
+            fields = {name: meta[name] for name in ("seeker_field", "job_field")}
+            pairs = self.mined.carriers.take(np.array([link])).values
+            own, asked = (self.pairs.terms[side, fields[f"{side}_field"]].take(pairs) for side in ("seeker", "job"))
+            pair, term = own.common(asked)
+            is_hire, weight = self.pairs.labels.is_hire[pairs[pair]], self.pairs.weight[pairs[pair]]
+            counts = [np.bincount(term, weight * of_label) for of_label in (is_hire, ~is_hire)]
+            for number in np.unique(term).tolist():
+                n_hires, n_no_hires = (float(count[number].round(6)) for count in counts)
+                yield fields | {"term": number, "n_hires": n_hires, "n_no_hires": n_no_hires}
 
 
 def _rows(**column: pa.Array) -> pa.RecordBatch:

@@ -21,20 +21,23 @@ from jobs.graph.quality import Penalty
 from jobs.graph.segments import place_links
 
 SEGMENTS = ("seeker_segment", "job_segment")
+LEARNT, SAME_TERM = "learnt", "same"
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """`links`: those that the regression keeps, with their quality; `candidates`: these and those that were named.
+    """`links`: those that the regression keeps, with quality and origin; `candidates`: these and those that were named.
 
     Both have seeker_segment, job_segment, meta_links, n_hires, n_no_hires. `against`: the segments of candidates that
-    speak against a hire. `hired_terms`: field and term of the seekers' terms that hires support.
+    speak against a hire. `hired_terms`: field and term of the seekers' terms that hires support. `same_terms`: of each
+    link kept of the same term, seeker_field, job_field, term, n_hires and n_no_hires of the terms in its pairs.
     """
 
     links: DataFrame
     candidates: DataFrame
     against: DataFrame
     hired_terms: DataFrame
+    same_terms: DataFrame
     figures: list[Figure]
 
     @staticmethod
@@ -43,10 +46,11 @@ class Learnt:
         links = fitted.where("link IS NOT NULL").select("link.*")
         figures = fitted.where("figure IS NOT NULL").select("figure.*").collect()
         return Learnt(
-            links.where("quality IS NOT NULL").drop("is_against"),
+            links.where("quality IS NOT NULL").drop("is_against").withColumn("origin", F.lit(LEARNT)),
             links.drop("quality", "is_against"),
             links.where("is_against").select(*SEGMENTS),
             fitted.where("hired_term IS NOT NULL").select("hired_term.*"),
+            fitted.where("same_term IS NOT NULL").select("same_term.*"),
             [Figure(row["metric"], row["value"], row["label"]) for row in figures],
         )
 
@@ -101,7 +105,8 @@ def finished_graph(
     """
     links = held(links)
     if inference.discount > 0 and not links.isEmpty():
-        links = held(links.unionByName(inferred_links(links, engine, inference)))
+        # what all terms have in common says of none which segments hire alike
+        links = held(links.unionByName(inferred_links(links.where(F.col("origin") != SAME_TERM), engine, inference)))
     figures: list[Figure] = [Figure("graph_engine", 1, engine.name)]
     origins = links.groupBy("origin").count().collect()
     figures += [Figure("links_by_origin", row["count"], row["origin"]) for row in sorted(origins)]

@@ -9,6 +9,9 @@ So is being telling: a combination that the same pairs carry as one of its parts
 one does not (where all are of one region, `analyst, here → engineer, here`), and nor does any extension of
 it.
 
+One term that both sides have is a meta link of its own where a template says so, and a link alone: in combinations it
+would be as many links as there are terms, each time.
+
 2^k is never made: a combination is counted only if its first items are frequent, a pair enters combinations
 with at most `max_meta_links` of its meta links, and they are at most `max_arity` long. What is found of each length is
 held within a share of `memory`: where it would need more, longer links, then all, need more hires (see `combinations`).
@@ -26,7 +29,7 @@ import pyarrow.compute as pc
 from jobs.graph.combinations import ANY, Labels, combined
 from jobs.graph.l1_path import Matches
 from jobs.graph.lists import Floats, Ints, Lists, ends
-from jobs.graph.meta_links import META_LINK, Template, frequent_meta_links, kept_terms
+from jobs.graph.meta_links import META_LINK, SAME, Template, frequent_meta_links, kept_terms
 
 ROWS_AT_ONCE = 1 << 16
 MOST_PARTS = 8  # of a segment that somebody names; links join four meta links at most
@@ -125,9 +128,14 @@ def mine_links(
         for name, lists in terms.items()
     }
     n_cut = sum(side.n_cut for side in kept.values())
-    metas, support = frequent_meta_links(kept, templates, labels, min_support=limits.min_support, **bounds)
-    del kept
+    same = {(template.seeker, template.job) for template in templates if template.same}
+    sharing = {(own, asked): np.unique(terms["seeker", own].common(terms["job", asked])[0]) for own, asked in same}
+    metas, support = frequent_meta_links(kept, sharing, templates, labels, min_support=limits.min_support, **bounds)
+    del kept, sharing
     carried = metas.level.pairs.turned(len(labels.is_hire))
+    n_outside = int((carried.lengths[labels.is_hire] == 0).sum())
+    # they come last, so that nothing comes after them
+    carried = carried.among(metas.names.field("seeker_term").to_numpy() != SAME)
     n_metas = carried.lengths[labels.is_hire]
     first_metas = carried.first(limits.max_meta_links)
     del carried
@@ -149,7 +157,7 @@ def mine_links(
         carriers=Lists.joined(carriers, first),
         metas=names,
         cut={"terms": n_cut, "meta_links": int(np.maximum(n_metas - limits.max_meta_links, 0).sum())},
-        n_outside=int((n_metas == 0).sum()),
+        n_outside=n_outside,
         supports=supports,
     )
 
@@ -191,7 +199,7 @@ class _Side:
     """`texts`: field=term of each segment part, in order; `part` (metas,): which one each meta link has.
 
     Segments come in the same order by their parts as by their text: a part is followed by nothing or by &, which is
-    less than what a longer part goes on with, a digit.
+    less than what a longer part goes on with, a digit. The part for the same term on both sides ends with *.
     """
 
     texts: pa.StringArray
@@ -200,7 +208,8 @@ class _Side:
     @staticmethod
     def of(metas: pa.StructArray, side: str) -> _Side:
         field, term = (metas.field(f"{side}_{name}") for name in ("field", "term"))
-        found = pc.binary_join_element_wise(field, term.cast(pa.string()), "=").dictionary_encode()
+        shown = pc.if_else(pc.equal(term, SAME), "*", term.cast(pa.string()))
+        found = pc.binary_join_element_wise(field, shown, "=").dictionary_encode()
         order = pc.sort_indices(found.dictionary).to_numpy()
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order))

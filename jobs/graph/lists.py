@@ -89,6 +89,28 @@ class Lists:
         place = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], lengths)
         return Lists(ends(np.minimum(lengths, n)), self.values[place < n])
 
+    def among(self, is_wanted: NDArray[np.bool_]) -> Lists:
+        """Without the values that are not wanted: (values,) bool.
+
+        >>> Lists.of([[0, 2], [1]]).among(np.array([True, False, True])).values.tolist()
+        [0, 2]
+        """
+        if is_wanted.all():
+            return self
+        is_kept = is_wanted[self.values]
+        return Lists(ends(is_kept)[self.offsets], self.values[is_kept])
+
+    def common(self, others: Lists) -> tuple[Ints, Ints]:
+        """(n,) each: the place, ascending, and a value that both have there; lists have each value once.
+
+        >>> place, value = Lists.of([[0, 2], [], [1], [4]]).common(Lists.of([[2, 5, 0], [], [3, 0], [4]]))
+        >>> place.tolist(), value.tolist()
+        ([0, 0, 3], [0, 2, 4])
+        """
+        found = np.empty((min(len(self.values), len(others.values)), 2), np.int32)
+        n = _common((self.offsets, self.values), (others.offsets, others.values), found)
+        return found[:n, 0], found[:n, 1]
+
     def turned(self, n: int) -> Lists:
         """(n lists): of each value below n, the lists that have it, ascending."""
         offsets = ends(np.bincount(self.values, minlength=n))
@@ -133,3 +155,16 @@ def _turn(offsets, values, into, turned):  # type: ignore[no-untyped-def]
         for at in range(offsets[row], offsets[row + 1]):
             turned[into[values[at]]] = row
             into[values[at]] += 1
+
+
+@njit(cache=True)
+def _common(some, others, found):  # type: ignore[no-untyped-def]
+    (offsets, values), (other_offsets, other_values) = some, others
+    n = 0
+    for row in range(len(offsets) - 1):
+        for at in range(offsets[row], offsets[row + 1]):
+            for other in range(other_offsets[row], other_offsets[row + 1]):
+                if values[at] == other_values[other]:
+                    found[n, 0], found[n, 1] = row, values[at]
+                    n += 1
+    return n

@@ -1,4 +1,4 @@
-"""From links to the people and jobs that carry them, and to words."""
+"""From links to the people and jobs that carry them."""
 
 from __future__ import annotations
 
@@ -55,34 +55,6 @@ def _segments(links: DataFrame, entity: Side) -> DataFrame:
     return segments.join(rarest, "parts", "inner").select(
         F.col("rarest.part.field").alias("field"), F.col("rarest.part.term").alias("term"), "parts", "ranked"
     )
-
-
-def describe_links(links: DataFrame, term_dictionary: DataFrame) -> DataFrame:
-    """`links` with a column `words`: "data analyst, mid → ML engineer, mid · 214 hires · quality 1.8".
-
-    Terms are named by their label, else the term, else field=id; in the order of the segment's fields. What
-    stands in for hires is named: "214 hires (apply)".
-    """
-    names = term_dictionary.select("field", F.col("term_id").alias("term"), F.coalesce("label", "term").alias("name"))
-    sides = [
-        links.select("node_id", F.lit(side).alias("side"), F.explode(_parts(side)).alias("part")) for side in SIDES
-    ]
-    parts = sides[0].unionByName(sides[1]).select("node_id", "side", "part.*").distinct()
-    name = F.coalesce("name", F.concat("field", F.lit("="), "term"))
-    named = (
-        parts.join(names, ["field", "term"], "left")
-        .groupBy("node_id", "side")
-        .agg(F.sort_array(F.collect_list(F.struct("field", "term", name.alias("name")))).alias("parts"))
-        .groupBy("node_id")
-        .agg(*[F.max(F.when(F.col("side") == side, F.array_join("parts.name", ", "))).alias(side) for side in SIDES])
-    )
-    hires = F.regexp_replace(F.format_number("n_hires", 1), r"\.0$", "")
-    source = F.when(F.col("hire_source") != "confirmed", F.concat(F.lit(" ("), "hire_source", F.lit(")")))
-    words = F.concat(
-        "seeker", F.lit(" → "), "job", F.lit(" · "), hires, F.lit(" hires"), F.coalesce(source, F.lit("")),
-        F.lit(" · quality "), F.round("quality", 2).cast("string"),
-    )  # fmt: skip
-    return links.join(named, "node_id", "inner").withColumn("words", words).drop(*SIDES)
 
 
 def _parts(side: str) -> Column:

@@ -31,7 +31,7 @@ from jobs.errors import SettingsError, nearest
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LEARNT, FORCED, WEIGHED = "learnt", "forced", "weighed"
+FORCED, WEIGHED = "forced", "weighed"
 ACTIONS = {"ban": (), "force": ("quality",), "weigh": ("times",)}
 Part = tuple[str, int]  # field and term id
 
@@ -177,7 +177,7 @@ def _texts(value: Any) -> set[str]:
 
 
 def overridden(links: DataFrame, candidates: DataFrame, overrides: Overrides) -> DataFrame:
-    """`links` (as mined, with quality) with the overrides applied, and a column `origin`: learnt, forced or weighed.
+    """`links` (as mined, with quality and origin) with the overrides applied; their origin is then forced or weighed.
 
     A forced link has the counts of its candidate, none where no hire supports it. A ban or a weight of a link that is
     not there changes nothing.
@@ -185,14 +185,13 @@ def overridden(links: DataFrame, candidates: DataFrame, overrides: Overrides) ->
     from pyspark.sql import functions as F
 
     spark, segments = links.sparkSession, ["seeker_segment", "job_segment"]
-    learnt = links.withColumn("origin", F.lit(LEARNT))
     if not overrides.entries:
-        return learnt
+        return links
     named = [(*entry.segments, entry.action, entry.number) for entry in overrides.entries]
     changes = spark.createDataFrame(named, "seeker_segment string, job_segment string, action string, number double")
     is_weighed = F.coalesce(F.col("action") == "weigh", F.lit(False))
     changed = (
-        learnt.join(F.broadcast(changes), segments, "left")
+        links.join(F.broadcast(changes), segments, "left")
         .where("action IS NULL OR action = 'weigh'")
         .withColumn("quality", F.when(is_weighed, F.col("quality") * F.col("number")).otherwise(F.col("quality")))
         .withColumn("origin", F.when(is_weighed, F.lit(WEIGHED)).otherwise(F.col("origin")))

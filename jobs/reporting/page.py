@@ -14,7 +14,7 @@ from jobs.reporting.files import read_report_file
 from jobs.reporting.neighbors import neighbor_examples
 from jobs.reporting.samples import seekers_by_variety
 from jobs.reporting.sections import Metrics
-from jobs.reporting.words import Words, strongest_links
+from jobs.reporting.words import Words, same_links, strongest_links
 from jobs.runs import TRAINING
 from schemas import CANDIDATES, RUN_METRICS, SEEKERS, SEGMENT_LINKS
 
@@ -134,12 +134,15 @@ def learning_context(training: Metrics) -> Row:
 def link_context(reader: LakeReader, attempt: Attempt) -> Row:
     version = attempt.run_id if attempt.dag == TRAINING else attempt.model("segment_graph")
     links: list[Row] = []
+    same: list[Row] = []
     words = Words()
     if version is not None and reader.exists(SEGMENT_LINKS):
         links, words = strongest_links(reader, version, N_LINKS)
+        same = same_links(reader, version)
     sources = sorted({link["hire_source"] for link in links} - {"confirmed"})
     return {
         "links": [{**k, "seeker": words.segment(k, "seeker"), "job": words.segment(k, "job")} for k in links],
+        "same": same,
         "hire_note": f" In the place of confirmed hires: {', '.join(sources)}." if sources else "",
         **learning_context(metrics_of(reader, version)),
     }

@@ -86,6 +86,9 @@ class Words:
         seeker, job = self.segment(link, "seeker"), self.segment(link, "job")
         if link["origin"] == "inferred":
             return f"inferred, both are hired from the same segments: {seeker} → {job}, quality {link['quality']:.1f}"
+        if link["origin"] == "same":
+            own = f"{link['n_hires']:,.0f} hires of its own{source}, quality {link['quality']:.1f}"
+            return f"as of any {link['meta_links'][0]['job_field']}: {seeker} → {job}, {own}"
         if link["origin"] == "forced":
             source = f"{source}, forced by people"
         counts = f"{link['n_hires']:,.0f} hires, quality {link['quality']:.1f}"
@@ -109,12 +112,23 @@ def term_of(evidence_id: int) -> Term | None:
 
 
 def strongest_links(reader: LakeReader, version: str, n: int) -> tuple[list[Row], Words]:
-    """The version's `n` links of highest quality, and the words for them."""
+    """The version's `n` links of highest quality, and the words for them; but those of the same term on both sides."""
     rows = reader.rows(
-        f"SELECT * FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' ORDER BY quality DESC, node_id LIMIT {n}"
+        f"SELECT * FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' AND origin <> 'same' "
+        f"ORDER BY quality DESC, node_id LIMIT {n}"
     )
     labels = labels_of(reader, {term for link in rows for term in _link_terms(link)})
     return rows, Words(links={link["node_id"]: link for link in rows}, labels=labels)
+
+
+def same_links(reader: LakeReader, version: str) -> list[Row]:
+    """Of the version's links of the same term: seeker_field, job_field, n_links, and the quality that they share."""
+    seeker, job = (f"split_part({side}_segment, '=', 1)" for side in ("seeker", "job"))
+    return reader.rows(
+        f"SELECT {seeker} AS seeker_field, {job} AS job_field, COUNT(*) AS n_links, "
+        f"MIN(quality) AS quality FROM {SEGMENT_LINKS.name} WHERE model_version = '{version}' AND origin = 'same' "
+        "GROUP BY 1, 2 ORDER BY quality DESC, 1, 2"
+    )
 
 
 def link_of(reader: LakeReader, version: str | None, node_id: int) -> tuple[Row | None, Words]:

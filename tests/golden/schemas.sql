@@ -234,7 +234,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/segment_links` (
   n_hires DOUBLE NOT NULL COMMENT 'Weight of the hires that match it.',
   n_no_hires DOUBLE NOT NULL COMMENT 'Weight of the no-hires that match it.',
   quality DOUBLE NOT NULL COMMENT 'Weight in the L1 logistic regression, or what overrides or inference make of it.',
-  origin STRING NOT NULL COMMENT 'learnt; forced or weighed by overrides; inferred from job segments that hire alike.',
+  origin STRING NOT NULL COMMENT 'learnt; same: any term on both sides; forced or weighed by overrides; inferred from jobs that hire alike.',
   hire_source STRING NOT NULL COMMENT 'What the hires are: confirmed, or the proxies in use.',
   component BIGINT COMMENT 'Connected component of the segment graph.',
   community BIGINT COMMENT 'Community of the segment graph.'
@@ -246,7 +246,7 @@ TBLPROPERTIES (
   'delta.logRetentionDuration' = 'interval 30 days',
   'delta.deletedFileRetentionDuration' = 'interval 30 days',
   'delta.constraints.not_negative' = 'coalesce(node_id >= 0, true)',
-  'delta.constraints.known_origin' = 'coalesce(origin IN (\'learnt\', \'forced\', \'weighed\', \'inferred\'), true)'
+  'delta.constraints.known_origin' = 'coalesce(origin IN (\'learnt\', \'same\', \'forced\', \'weighed\', \'inferred\'), true)'
 );
 
 CREATE TABLE IF NOT EXISTS delta.`/lake/seeker_nodes` (

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.channels.queries import COLUMNS, Memory, build_queries
+from jobs.channels.queries import COLUMNS, Memory, build_queries, quality_bands
 
 DAY = timedelta(days=1)
 NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -77,3 +77,13 @@ def test_what_else_is_known(queries):
     # of the jobs in the chain, the field that carries over; the fourth job back is in none
     assert queries[1].terms == {"title": [5]}
     assert queries[1].bands == [[], [7]] and queries[2].bands == []
+
+
+def test_bands_of_quality(spark):
+    """A hundred links of one quality take one place among the others, not a hundred."""
+    qualities = [3.0, *[2.5] * 100, 2.0, 1.5, 1.0]
+    links = spark.createDataFrame(list(enumerate(qualities)), "node_id int, quality double")
+    bands = {qualities[row.node_id]: row.band for row in quality_bands(links, 4).collect()}
+    assert bands == {3.0: 0, 2.5: 1, 2.0: 2, 1.5: 3, 1.0: 3}
+    assert quality_bands(links, 4).count() == len(qualities)
+    assert [row.band for row in quality_bands(links.limit(1), 4).collect()] == [0]

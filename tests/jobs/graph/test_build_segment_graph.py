@@ -70,6 +70,14 @@ def test_a_template_of_an_unknown_attribute_is_refused(spark: SparkSession, side
         check_templates([Template(seeker="skill", job="skill"), Template(**{side: "ocupation", others: "occupation"})])
 
 
+def test_a_template_of_the_same_term_asks_for_one_dictionary() -> None:
+    check_templates([Template(seeker="past_occupation", job="occupation", same=True)])
+    with pytest.raises(
+        SettingsError, match=r"templates\[0\].same: a seeker's occupation \(occupation\) and a job's title"
+    ):
+        check_templates([Template(seeker="occupation", job="title", same=True)])
+
+
 @pytest.fixture
 def board(lake: Lake) -> Lake:
     """90 hires from occupation o into o + 10, seniorities by chance, and ten after the models' end."""

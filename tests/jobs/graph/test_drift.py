@@ -15,9 +15,10 @@ def day(n: int) -> datetime:
 
 
 def test_links_since_the_last_version(spark: SparkSession) -> None:
-    columns = "seeker_segment string, job_segment string"
-    before = spark.createDataFrame([("a", "x"), ("b", "x"), ("c", "x")], columns)
-    now = spark.createDataFrame([("a", "x"), ("a", "y")], columns)
+    columns, same = "seeker_segment string, job_segment string", ("f=1", "f=1", "same")
+    before = [*((own, "x", "learnt") for own in "abc"), same]
+    before = spark.createDataFrame(before, f"{columns}, origin string")
+    now = spark.createDataFrame([("a", "x", "learnt"), ("a", "y", "forced"), same], f"{columns}, origin string")
     against = spark.createDataFrame([("b", "x"), ("d", "x")], columns)  # d was no link before
     assert link_drift(before, now, against, "v1") == [
         ("links_in", 1, "v1"),

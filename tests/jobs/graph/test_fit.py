@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -29,11 +31,15 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
 
 
 def fitted(
-    rows: list[Row], penalty: Penalty, cuts: tuple[int, ...] = (), named: tuple[tuple[str, str], ...] = ()
+    rows: list[Row],
+    penalty: Penalty,
+    cuts: tuple[int, ...] = (),
+    named: tuple[tuple[str, str], ...] = (),
+    templates: Sequence[Template] = TEMPLATES,
 ) -> dict[str, list[dict[str, Any]]]:
     whole, ends = batch(rows), [0, *cuts, len(rows)]
     parts = [whole.slice(start, end - start) for start, end in pairwise(ends)] if rows else []
-    made = list(fitted_batches(parts, TEMPLATES, Limits(), penalty, named))
+    made = list(fitted_batches(parts, templates, Limits(), penalty, named))
     assert all(part.schema == FITTED for part in made)
     table = pa.Table.from_batches(made)
     return {name: [row for row in table[name].to_pylist() if row is not None] for name in table.column_names}
@@ -92,6 +98,29 @@ def test_the_task_reads_batches(world: list[Row]) -> None:
     assert losses[f"{figures['chosen_strength', '']:g}"] == pytest.approx(least, rel=1e-4)
 
 
+def test_a_link_of_the_same_term() -> None:
+    """Of sixty occupations, with seven hires each, six in ten stay in their own."""
+    draw = random.Random(0)
+    rows: list[Row] = []
+    for _ in range(400):
+        own = draw.randrange(60)
+        into = own if draw.random() < 0.6 else draw.randrange(60)
+        rows.append((1, 0.5, False, [own], [], [into], []))
+    others = draw.sample(rows, len(rows))
+    rows = [row for hire, other in zip(rows, others, strict=True) for row in (hire, (4, 0.5, *hire[2:5], *other[5:]))]
+    found = fitted(rows, Penalty(), templates=[Template(seeker="occupation", job="occupation", same=True)])
+    (link,) = (row for row in found["link"] if row["quality"] is not None)
+    assert (link["seeker_segment"], link["job_segment"]) == ("occupation=*", "occupation=*")
+    assert link["quality"] > 3, "odds of twenty and more"
+    stays = [Counter(row[3][0] for row in rows if row[0] == kind and row[3] == row[5]) for kind in (1, 4)]
+    assert {(row["term"], row["n_hires"], row["n_no_hires"]) for row in found["same_term"]} == {
+        (term, stays[0][term] / 2, stays[1][term] / 2) for term in {*stays[0], *stays[1]}
+    }
+    assert {(row["seeker_field"], row["job_field"]) for row in found["same_term"]} == {("occupation", "occupation")}
+    assert all(row["term"] >= 0 for row in found["hired_term"])
+    assert not fitted(rows, Penalty(), templates=TEMPLATES)["same_term"]
+
+
 def test_where_there_is_nothing_to_learn(world: list[Row]) -> None:
     hires, others = [row for row in world if row[0] == 1], [row for row in world if row[0] == 4]
     for rows, n_candidates in ((hires, True), (others, False), ([], False)):
@@ -108,5 +137,5 @@ def test_pairs_without_rows_by_spark(spark: SparkSession) -> None:
     learnt = learn_links(spark.createDataFrame([], f"{columns}, {terms}"), TEMPLATES, Limits(), Penalty())
     assert ("pairs", 0, "hire") in learnt.figures, "said, not left out"
     assert learnt.links.isEmpty()
-    assert learnt.candidates.columns == learnt.links.columns[:-1]
+    assert [*learnt.candidates.columns, "quality", "origin"] == learnt.links.columns
     assert spark.createDataFrame([], FITTED_DDL).select("link.*").columns[:5] == learnt.candidates.columns

@@ -69,6 +69,9 @@ def brute_force(pairs: list[Pair], templates: list[Template], min_support: int, 
         for arity in range(1, max_arity + 1):
             for chosen in combinations(metas, arity):
                 carriers.setdefault(frozenset(chosen), set()).add(place)
+        for t in templates:
+            if t.same and {*seeker_terms.get(t.seeker, [])} & {*job_terms.get(t.job, [])}:
+                carriers.setdefault(frozenset([(f"{t.seeker}=*", f"{t.job}=*")]), set()).add(place)
     kept = {}
     for chosen, places in carriers.items():
         hires = sum(pairs[i][1] for i in places if pairs[i][0] == "hire")
@@ -89,14 +92,19 @@ def test_mining_equals_enumeration(max_arity: int, seed: int, monkeypatch: pytes
         return sorted(draw.sample(range(8, 8 + n_terms), draw.randint(0, 2)))
 
     pairs: list[Pair] = [
-        (draw.choice(["hire", "hire", "random", "seen"]), draw.choice([0.5, 1.0]),
+        (draw.choice(["hire", "hire", "hire", "random", "seen"]), draw.choice([0.5, 1.0]),
          {"skill": some(4), "level": some(2)}, {"skill": some(4), "level": some(2)})
         for _ in range(100)
     ]  # fmt: skip
-    templates = [*TEMPLATES, Template(seeker="skill", job="level")]
+    templates = [
+        Template(seeker="skill", job="skill", same=True),
+        Template(seeker="level", job="level"),
+        Template(seeker="skill", job="level", same=True),
+    ]
     expected = brute_force(pairs, templates, min_support=3, max_arity=max_arity)
     longest = max(max(side.count("&") + 1 for side in link) for link in expected)
     assert longest == min(max_arity, 3), "the world reaches it"
+    assert {("skill=*", "skill=*"), ("skill=*", "level=*")} & {*expected}
     found = mined(pairs, templates, min_support=3, max_arity=max_arity)
     assert carried(found) == expected
     rows = rows_of(found)
@@ -139,6 +147,23 @@ def test_a_literal_world() -> None:
     meta_links = {row["seeker_segment"]: row["meta_links"] for row in rows_of(found)}
     level, skill = (dict(zip(META_LINK, meta, strict=True)) for meta in (("level", 2) * 2, ("skill", 1, "skill", 7)))
     assert meta_links["level=2&skill=1"] == [level, skill]
+
+
+def test_one_term_on_both_sides() -> None:
+    """No occupation has three hires of its own, and all have five who stay in theirs."""
+    pairs: list[Pair] = [
+        *[("hire", 1.0, {"skill": [i, 90]}, {"skill": [91, i]}) for i in range(5)],
+        ("hire", 1.0, {"skill": [6]}, {"skill": [7]}),
+        ("seen", 1.0, {"skill": [8]}, {"skill": [8]}),
+        ("seen", 1.0, {"skill": [8]}, {}),
+    ]
+    same = [Template(seeker="skill", job="skill", same=True)]
+    assert carried(mined(pairs, same)) == {
+        ("skill=90", "skill=91"): ({0, 1, 2, 3, 4}, 5.0, 0.0),
+        ("skill=*", "skill=*"): ({0, 1, 2, 3, 4, 6}, 5.0, 1.0),
+    }
+    assert mined(pairs, same).n_outside == 1
+    assert set(carried(mined(pairs, TEMPLATES))) == {("skill=90", "skill=91")}
 
 
 def test_a_hire_with_forty_skills_stays_bounded() -> None:

@@ -1,4 +1,4 @@
-"""Nodes by join equal nodes by comparing every segment with every entity; links read as words."""
+"""Nodes by join equal nodes by comparing every segment with every entity."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import random
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.graph.nodes import assign_nodes, describe_links
+from jobs.graph.nodes import assign_nodes
 
 LINKS = (
-    "node_id int, quality double, n_hires double, hire_source string, "
+    "node_id int, quality double, "
     "meta_links array<struct<seeker_field:string,seeker_term:int,job_field:string,job_term:int>>"
 )
 Meta = tuple[str, int, str, int]
 
 
-def links_of(spark: SparkSession, metas: dict[int, tuple[float, list[Meta]]], source: str = "confirmed") -> DataFrame:
-    return spark.createDataFrame([(n, q, 214.0, source, m) for n, (q, m) in metas.items()], LINKS)
+def links_of(spark: SparkSession, metas: dict[int, tuple[float, list[Meta]]]) -> DataFrame:
+    return spark.createDataFrame([(n, q, m) for n, (q, m) in metas.items()], LINKS)
 
 
 def nodes_of(found: DataFrame, entity: str) -> dict[int, list[int]]:
@@ -71,21 +71,3 @@ def test_a_segment_needs_all_its_terms(spark: SparkSession) -> None:
     seekers = spark.createDataFrame(terms, "seeker_id bigint, terms map<string, array<int>>")
     assert nodes_of(assign_nodes(seekers, links, "seeker"), "seeker") == {1: [7]}
     assert assign_nodes(seekers, links.limit(0), "seeker").isEmpty()
-
-
-def test_words(spark: SparkSession) -> None:
-    dictionary = spark.createDataFrame(
-        [
-            ("occupation", "15-2051", 1, "data analyst"),
-            ("occupation", "15-2052", 2, "ML engineer"),
-            ("level", "mid", 5, None),  # no label: the term itself
-        ],
-        "field string, term string, term_id int, label string",
-    )
-    metas = [("occupation", 1, "occupation", 2), ("level", 5, "occupation", 2), ("level", 5, "level", 6)]
-    links = links_of(spark, {0: (1.8, metas)})
-    words = [r.words for r in describe_links(links, dictionary).collect()]
-    assert words == ["mid, data analyst → level=6, ML engineer · 214 hires · quality 1.8"]
-    proxy = describe_links(links_of(spark, {0: (0.04, metas)}, "apply, reply"), dictionary)
-    assert [r.words.partition(" · ")[2] for r in proxy.collect()] == ["214 hires (apply, reply) · quality 0.04"]
-    assert set(proxy.columns) == {*links.columns, "words"}

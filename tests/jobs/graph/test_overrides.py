@@ -71,7 +71,8 @@ def test_what_becomes_of_links(spark: SparkSession) -> None:
     other = ("occupation=1", "occupation=2", [("occupation", 1, "occupation", 2)], 5.0, 2.0)
     dropped = ("occupation=2", "occupation=1&occupation=3", [("occupation", 2, "occupation", 1)], 3.0, 3.0)
     mined = spark.createDataFrame([banned, halved, other, dropped], columns)
-    kept = spark.createDataFrame([(*row, 1.5) for row in (banned, halved, other)], f"{columns}, quality double")
+    kept = [(*row, 1.5, "learnt") for row in (banned, halved, other)]
+    kept = spark.createDataFrame(kept, f"{columns}, quality double, origin string")
 
     dictionary = spark.createDataFrame(DICTIONARY, "field string, term string, term_id int, label string")
     overrides = named_overrides(BAN + FORCE + WEIGH, dictionary, "o.toml")

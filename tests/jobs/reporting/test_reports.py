@@ -94,6 +94,8 @@ def test_a_daily_run_shows_the_figures_of_its_models(daily):
 def test_links_and_candidates_are_in_words_and_escaped(daily):
     assert "Registered Nurses, mid Registered Nurses, mid 214 31 1.84" in daily.text
     assert "In the place of confirmed hires: move." in daily.text
+    assert "past occupation → the same occupation, quality 2.50 (2 links)." in daily.text
+    assert "31 1.84 Registered Nurses" in daily.text, "and none of them is in the table"
     reasons = (
         "graph, rank 2: hired before: Registered Nurses, mid → Registered Nurses, mid, 214 hires, quality",
         "click_chain, rank 1: near “Line cook, Dallas”, which they viewed",

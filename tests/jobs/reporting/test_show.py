@@ -100,3 +100,19 @@ def test_what_the_seekers_terms_alone_brought_names_no_job():
     why = [{"channel": "apply_chain", "rank": 3, "evidence_id": -1}]
     said = Words({}, {}, {}).reasons({"job_id": 5, "why": why})
     assert said == ["apply_chain, rank 3: near what their profile and actions name"]
+
+
+def test_links_in_words():
+    meta = {"seeker_field": "past_occupation", "seeker_term": 1, "job_field": "occupation", "job_term": 1}
+    link = {"meta_links": [meta], "n_hires": 3.0, "quality": 2.25, "hire_source": "confirmed", "origin": "learnt"}
+    words = Words(labels={("past_occupation", 1): "Cook", ("occupation", 1): "Cook"})
+    said = {
+        "learnt": "hired before: Cook → Cook, 3 hires, quality 2.2",
+        "forced": "hired before, forced by people: Cook → Cook, 3 hires, quality 2.2",
+        "inferred": "inferred, both are hired from the same segments: Cook → Cook, quality 2.2",
+        "same": "as of any occupation: Cook → Cook, 3 hires of its own, quality 2.2",
+    }
+    assert {origin: words.link({**link, "origin": origin}) for origin in said} == said
+    assert words.link({**link, "origin": "same", "hire_source": "move"}).endswith(
+        "3 hires of its own (move), quality 2.2"
+    )

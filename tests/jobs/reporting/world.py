@@ -251,7 +251,15 @@ def build(root: Path) -> None:
         "quality": 0.5,
         "meta_links": link["meta_links"][:1],
     }
-    write(root, SEGMENT_LINKS, [link, proxy])
+    # of the same occupation, whichever it is: more surely than any, and many of them
+    same = [
+        {
+            **proxy, "node_id": 7 + n, "origin": "same", "quality": 2.5, "n_hires": 3.0 * n,
+            "seeker_segment": f"past_occupation={n}", "job_segment": f"occupation={n}",
+        }
+        for n in range(2)
+    ]  # fmt: skip
+    write(root, SEGMENT_LINKS, [link, proxy, *same])
     since = {"valid_from": SUNDAY - DAY, "date": date(2026, 1, 3), "is_backdated": False}
     jobs = [
         {
