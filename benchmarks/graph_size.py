@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--support", type=int, default=0, help="hires that a link needs; cost alone, with more memory")
     given = parser.parse_args()
     if given.memory:
-        in_memory(given.hires, is_brief=given.brief, support=given.support, has_audiences=given.audiences)
+        in_memory(given)
         return
     spark = start_spark("benchmark of the segment graph")
     spark.sparkContext.setLogLevel("ERROR")
@@ -112,10 +112,11 @@ def wide(spark: SparkSession, n_hires: int, limits: Limits, folder: Path) -> dic
     }
 
 
-def in_memory(n_hires: int, *, is_brief: bool, support: int, has_audiences: bool) -> None:
-    """The counting, the path and the choice alone, in this process."""
-    command = f"python -m benchmarks.graph_size --memory --hires {n_hires}" + " --brief" * is_brief
-    command += " --audiences" * has_audiences
+def in_memory(given: argparse.Namespace) -> None:
+    """The counting, the path and the choice alone, in this process; with `rivals`, liblinear beside the path."""
+    n_hires, support = given.hires, given.support
+    flags = "".join(f" --{name}" for name in ("brief", "audiences", "rivals") if getattr(given, name))
+    command = f"python -m benchmarks.graph_size --memory --hires {n_hires}{flags}"
     command += f" --support {support}" if support else ""
     limits = limits_of(support)
     head(command, f"{limits}\n{NO_HIRES}\n{PENALTY}", SEED)
@@ -138,9 +139,11 @@ def in_memory(n_hires: int, *, is_brief: bool, support: int, has_audiences: bool
         print(json.dumps(figures))
         return
     figures |= scored(market, later, trained)
-    if has_audiences:
+    if given.audiences:
         figures |= audience_recall(market, later, trained, SEED)
-    print(json.dumps(figures if is_brief else figures | rules(market, trained)))
+    if given.rivals:
+        figures |= liblinear(trained)
+    print(json.dumps(figures if given.brief else figures | rules(market, trained)))
 
 
 def counts(trained: Fitted) -> dict[str, Any]:
@@ -238,16 +241,22 @@ def liblinear(trained: Fitted) -> dict[str, Any]:
     x = sparse.csc_matrix(
         (np.ones(len(carriers.values)), carriers.values, carriers.offsets), (len(matches.weight), matches.n_links)
     ).tocsr()
-    start = time.perf_counter()
-    for point in trained.points:
-        LogisticRegression(l1_ratio=1.0, solver="liblinear", C=1 / point.strength, intercept_scaling=100).fit(
-            x, matches.is_hire, sample_weight=matches.weight
-        )
-    seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    list(path_points(matches, PENALTY))
-    own = time.perf_counter() - start
-    print(f"liblinear, the same {len(trained.points)} strengths: {seconds:.1f} s; ours, with the counts: {own:.1f} s")
+    with Peak() as peak:
+        start = time.process_time()
+        for point in trained.points:
+            LogisticRegression(l1_ratio=1.0, solver="liblinear", C=1 / point.strength, intercept_scaling=100).fit(
+                x, matches.is_hire, sample_weight=matches.weight
+            )
+        seconds = time.process_time() - start
+    with Peak() as own_peak:
+        start = time.process_time()
+        list(path_points(matches, PENALTY))
+        own = time.process_time() - start
+    print(
+        f"liblinear, the same {len(trained.points)} strengths: {seconds:.1f} s of a core, peak {peak.mb:,.0f} MB; "
+        f"ours, with the counts: {own:.1f} s, {own_peak.mb:,.0f} MB",
+        flush=True,
+    )
     return {"liblinear_seconds": round(seconds, 1), "liblinear_ours_seconds": round(own, 1)}
 
 

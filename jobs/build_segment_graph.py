@@ -56,8 +56,7 @@ def main(lake: Lake, run: Run) -> None:
         pairs = labelled_pairs(hires, events, seekers, jobs, run.trained_until, no_hires(options))
         named = [entry.segments for entry in overrides.of("force")]
         learnt = learn_links(pairs, options.templates, limits(options), penalty(options), named)
-    has_same = any(template.same for template in options.templates)
-    final = overridden(of_each_term(learnt, jobs) if has_same else learnt.links, learnt.candidates, overrides)
+    final = overridden(of_each_term(learnt, options.templates, jobs), learnt.candidates, overrides)
     links, figures = finished_graph(final, engine, inference(options))
     figures += drift(lake, run, final if links is None else links, learnt)
     figures += quality_of(lake, run, hires, seekers, learnt)

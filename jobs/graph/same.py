@@ -6,24 +6,30 @@ no such links; a board with few hires has little else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.graph.learn import SAME_TERM, SEGMENTS, Learnt
-from jobs.graph.meta_links import SAME
+from jobs.graph.meta_links import SAME, Template
 
 
-def of_each_term(learnt: Learnt, job_terms: DataFrame) -> DataFrame:
+def of_each_term(learnt: Learnt, templates: Sequence[Template], job_terms: DataFrame) -> DataFrame:
     """`learnt.links`, of which one of the same term has become one a term of `job_terms`, of origin "same".
 
     A term's own link weighs that much more, and stays learnt; a term whose own link speaks against a hire has none.
     """
+    fields = sorted({template.job for template in templates if template.same})
+    if not fields:
+        return learnt.links
     meta = F.col("meta_links")[0]
     own = learnt.links.where(meta["seeker_term"] != SAME)
     of_any = learnt.links.where(meta["seeker_term"] == SAME).select(
         meta["seeker_field"].alias("seeker_field"), meta["job_field"].alias("job_field"), "quality"
     )
-    listed = job_terms.select(F.explode("terms").alias("job_field", "terms"))
+    of_fields = F.map_filter("terms", lambda field, _: field.isin(fields))
+    listed = job_terms.select(F.explode(of_fields).alias("job_field", "terms"))
     terms = listed.select("job_field", F.explode("terms").alias("term")).distinct()
     counted = of_any.join(terms, "job_field").join(learnt.same_terms, ["seeker_field", "job_field", "term"], "left")
     link = F.struct("seeker_field", F.col("term").alias("seeker_term"), "job_field", F.col("term").alias("job_term"))

@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 from jobs.graph.learn import Learnt
 from jobs.graph.meta_links import SAME
 from jobs.graph.same import of_each_term
+from jobs.settings import Template
 
 META = "array<struct<seeker_field:string,seeker_term:int,job_field:string,job_term:int>>"
 LINKS = (
@@ -35,7 +36,11 @@ def test_one_link_a_term(spark: SparkSession) -> None:
         [],
     )
     terms = [(1, {"occupation": [1, 2], "skill": [8]}), (2, {"occupation": [2, 3]}), (3, {})]
-    found = of_each_term(learnt, spark.createDataFrame(terms, "job_id bigint, terms map<string,array<int>>"))
+    jobs = spark.createDataFrame(terms, "job_id bigint, terms map<string,array<int>>")
+    templates = [Template(seeker=field, job="occupation", same=True) for field in ("occupation", "past_occupation")]
+    templates += [Template(seeker="skill", job="skill")]
+    found = of_each_term(learnt, templates, jobs)
+    assert of_each_term(learnt, templates[2:], jobs) is learnt.links
     assert found.columns == [*learnt.links.columns[:3], "n_hires", "n_no_hires", "origin", "quality"]
     rows = {(r.seeker_segment, r.job_segment): r for r in found.collect()}
     assert {name: (r.quality, r.origin, r.n_hires, r.n_no_hires) for name, r in rows.items()} == {
