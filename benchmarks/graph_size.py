@@ -250,7 +250,7 @@ def liblinear(trained: Fitted) -> dict[str, Any]:
         seconds = time.process_time() - start
     with Peak() as own_peak:
         start = time.process_time()
-        list(path_points(matches, PENALTY))
+        list(path_points(matches, replace(PENALTY, weakest_strength=trained.points[-1].strength)))
         own = time.process_time() - start
     print(
         f"liblinear, the same {len(trained.points)} strengths: {seconds:.1f} s of a core, peak {peak.mb:,.0f} MB; "

@@ -10,7 +10,8 @@ strength, or no-hires: others can have no weight.
 
 Memory: some 60 bytes a pair, 40 a link, and 4 a match. Why not a library's solver: Spark's OWL-QN runs a job an
 iteration, about a hundred of them a strength (14 s for 2,128 pairs and 14,819 links, where seven strengths take 0.06 s
-here); liblinear is as exact, but wants every match at 16 bytes and more, and starts each strength from nothing.
+here); liblinear is as exact, but wants every match at 16 bytes and more, and starts each strength from nothing: 302 s
+of a core for the path of half a million hires, where this takes 1.2 s.
 """
 
 from __future__ import annotations
