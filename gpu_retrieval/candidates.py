@@ -19,8 +19,8 @@ from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import Segment
 from gpu_retrieval.task import SearchTask
 
-# Scratch of a row that is drawn and of a (query, candidate) cell that is checked.
-BYTES_PER_ROW, BYTES_PER_CELL = 64, 8
+# Scratch of a row that is drawn, then checked or not, and of a (query, candidate) cell that is checked.
+BYTES_PER_ROW, BYTES_PER_DRAWN, BYTES_PER_CELL = 64, 8, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,9 @@ class Drawing:
         self.task, self.groups = task, groups
         self.left = groups.left if checks else None
         self.excluded = None if task.exclude is None else _excluded_rows(task)
-        self.max_rows = max(1, task.memory_budget // 8 // BYTES_PER_ROW)
+        is_checked = groups.kept is not None or task.alive is not None or not compiled.AVAILABLE
+        bytes_per_row = BYTES_PER_ROW if is_checked else BYTES_PER_DRAWN
+        self.max_rows = max(1, task.memory_budget // 8 // bytes_per_row)
         self.max_cells = max(1, task.memory_budget // 8 // BYTES_PER_CELL)
         if self.left is None and self.excluded is None:
             # A cell takes nothing: a batch of one group has as many as it likes.

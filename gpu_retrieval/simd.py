@@ -58,6 +58,25 @@ def load_wide(typing: Any, array: Any, at: Any) -> Any:
     return DOUBLES(array, types.intp), code
 
 
+def _load_every_second(first: int) -> Any:
+    @operation
+    def every_second(typing: Any, array: Any, at: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            pair = ir.VectorType(FLOAT, 2 * LANES)
+            pointer = pointer_to(context, builder, array, values[0], values[1], pair)
+            both = builder.load(pointer, align=4)
+            chosen = ir.Constant(INTS.ir, [2 * lane + first for lane in range(LANES)])
+            return builder.shuffle_vector(both, ir.Constant(pair, ir.Undefined), chosen)
+
+        return FLOATS(array, types.intp), code
+
+    return every_second
+
+
+# FLOATS from sixteen pairs of float32 that begin at `array[at]`: the first of each, the second of each.
+load_firsts, load_seconds = _load_every_second(0), _load_every_second(1)
+
+
 @operation
 def store(typing: Any, array: Any, at: Any, register: Any) -> Any:
     """Writes the register from `array[at]` on."""
