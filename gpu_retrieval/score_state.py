@@ -91,9 +91,9 @@ class Scratch(NamedTuple):
     Of each query its codes, bounds and filter, its components (`queries`), the `new` final keys that are not yet
     among its best, and the key that others must be below (`last`). Of a stretch of rows `rows`, their codes,
     `row_words` each, and what their bounds need; `passing`, for each sixteen queries, a bit for each that a row
-    passes, and `tables`, one for each that a code does; `peaks` of the lower bounds. Of a block of rows `sums` for
-    sixteen queries, and the pairs that are `found` in reach. The rest is for sorting, and for a query that is alone:
-    `held` rows that wait between a `lower` and an `upper` bound.
+    passes, and `tables`, one for each that a code does; `peaks` of the lower bounds, and `shorts`, the upper ones times
+    a query's `short`, rounded. Of a block of rows `sums` for sixteen queries, and the pairs that are `found` in reach.
+    The rest is for sorting, and for a query that is alone: `held` rows that wait between `lower` and `upper` bounds.
     """
 
     codes: np.ndarray
@@ -102,6 +102,7 @@ class Scratch(NamedTuple):
     reach: np.ndarray
     errors: np.ndarray
     slack: np.ndarray
+    short: np.ndarray
     safe: np.ndarray
     limits: np.ndarray
     low: np.ndarray
@@ -119,6 +120,7 @@ class Scratch(NamedTuple):
     passing: np.ndarray
     tables: np.ndarray
     peaks: np.ndarray
+    shorts: np.ndarray
     sums: np.ndarray
     found: np.ndarray
     products: np.ndarray
@@ -153,7 +155,7 @@ def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) 
     Tables of codes come on top, `table_bytes`.
     """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
-    of_rows = stretch * (4 * words + 12 + 4 * n_numbers + lanes // 8) + 4 * LANES * peaks_of(stretch, k)
+    of_rows = stretch * (4 * words + 12 + 4 * n_numbers + lanes // 8 + 2 * lanes) + 4 * LANES * peaks_of(stretch, k)
     of_sorting = 32 * (k + cap) + 12 * (cap + 2 * ALONE) + BLOCK * (4 * LANES + 8 * lanes) + 8 * d + 8192
     return of_rows + of_sorting + lanes * (8 * cap + 12 * d + 8 * n_numbers + 192)
 
@@ -189,6 +191,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float64),
+        np.zeros(lanes, np.float32),
         np.zeros(lanes, np.bool_),
         np.zeros(lanes, np.float32),
         np.zeros(n_ranges * lanes, np.int32),
@@ -206,6 +209,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.empty(lanes // LANES * stretch, np.uint16),
         np.empty(lanes // LANES * n_codes, np.uint16),
         _on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
+        np.empty(lanes * stretch, np.int16),
         _on_lines(BLOCK * LANES),
         np.empty(2 * (lanes * BLOCK + LANES), np.int32),
         np.zeros(d + 8, np.float64),

@@ -103,6 +103,34 @@ def test_scores_that_no_bucket_divides(scale, k):
     np.testing.assert_array_equal(hits.scores, np.tile(heights[best], (20, 1)))
 
 
+@pytest.mark.parametrize("case", ["lengths apart", "all below zero", "a large prior", "a prior alone", "nothing"])
+def test_upper_bounds_as_int16(monkeypatch, case):
+    """Bounds that a few rows stretch, so that most of the others are rounded to the same, and that have one sign."""
+    rng = np.random.default_rng(len(case))
+    n, d, n_queries = 6_000, 64, 40
+    vectors, queries = rng.standard_normal((n, d), np.float32), rng.standard_normal((n_queries, d), np.float32)
+    prior = None
+    if case == "lengths apart":
+        vectors *= 10.0 ** rng.integers(-4, 5, (n, 1)).astype(np.float32)
+    elif case == "all below zero":
+        vectors, queries = np.abs(vectors), -np.abs(queries)
+    elif case.endswith("prior"):
+        prior = rng.standard_normal(n, np.float32) * np.float32(1e5)
+    if case in ("a prior alone", "nothing"):
+        queries[:] = 0
+        prior = None if case == "nothing" else rng.standard_normal(n, np.float32)
+    terms = {"t": Ragged.from_lists([[i % 2] for i in range(n)])}
+    index = TermKnnIndex.build(rng.permutation(n), vectors, terms, {"pay": rng.random(n)}, device="cpu")
+    where = AllOf(
+        AnyOf("t", Ragged.from_lists([[i % 2] for i in range(n_queries)])), Between("pay", rng.random(n_queries), None)
+    )
+    ask = Ask(queries, 20, where, None, prior)
+    hits = ask.search(index, plan="shared")
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    plain = ask.search(index, plan="scan")
+    assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
 @pytest.mark.parametrize("n_queries", [1, 70])
 @pytest.mark.parametrize("asked", ["terms", "terms and ranges", "terms and a prior", "closed jobs"])
 @pytest.mark.parametrize(("d", "k"), [(13, 5), (64, 90), (64, 1_500)])
