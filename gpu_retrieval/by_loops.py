@@ -6,9 +6,9 @@ import numpy as np
 
 from gpu_retrieval import compiled
 from gpu_retrieval.candidates import Batch, Candidates, Drawing
-from gpu_retrieval.clauses import AllOf, Between, Clause
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import DeviceSegment
+from gpu_retrieval.side_checks import MOST_CHECKS, SideChecks
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
@@ -16,9 +16,6 @@ from gpu_retrieval.topk import Hits
 PIECES = (
     (128, 16384), (64, 8192), (64, 2048), (64, 1024), (32, 1024), (16, 1024), (16, 256), (8, 256), (4, 64),
 )  # fmt: skip
-# Ranges that the loops check themselves.
-MOST_RANGES = 4
-ANY_RANK = np.iinfo(np.int32).max
 # Sums of int8 products stay within int32.
 MOST_COMPONENTS = 1 << 15
 
@@ -38,7 +35,7 @@ def _piece(task: SearchTask) -> tuple[int, int] | None:
         return None
     k, d = min(task.k, max(1, task.n_alive)), task.queries.shape[1]
     for queries, stretch in PIECES:
-        n_bytes = loops.scratch_bytes(queries, stretch, d, k, MOST_RANGES) * loops.n_threads()
+        n_bytes = loops.scratch_bytes(queries, stretch, d, k, MOST_CHECKS) * loops.n_threads()
         if n_bytes <= task.memory_budget // 4:
             return queries, stretch
     return None
@@ -50,8 +47,8 @@ class ByLoops:
     def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int, hits: Hits) -> None:
         self.task, self.groups, self.start = task, groups, start
         self.loops = compiled.scoring()
-        self.ranges = _ranges(task, groups.left)
-        self.drawing = Drawing(task, groups, checks=not self.ranges)
+        self.checks = SideChecks.of(task, groups)
+        self.drawing = Drawing(task, groups, checks=not self.checks)
         self.k = min(task.k, task.n_alive)
         piece = _piece(task)
         assert piece is not None
@@ -77,18 +74,11 @@ class ByLoops:
             _fixed(self.task.order.ranks),
             base,
         )
-        columns = [segment.host.numbers[clause.field] for clause in self.ranges]
-        self.numbers = _side_by_side([column.ranks for column in columns], len(segment))
-        self.low, self.high = np.empty((2, len(columns), len(self.rows)), dtype=np.int32)
-        for i, (clause, column) in enumerate(zip(self.ranges, columns, strict=True)):
-            low, high = column.rank_range(clause.lo, clause.hi, len(self.task.queries))
-            if clause.applies is not None:
-                low, high = np.where(clause.applies, low, 0), np.where(clause.applies, high, ANY_RANK)
-            self.low[i], self.high[i] = low[self.rows], high[self.rows]
+        self.asked = self.checks.asked(self.groups, self.rows, segment)
 
     def take_in(self, batch: Batch, found: Candidates) -> None:
         span = slice(batch.start - self.start, batch.stop - self.start)
-        if not self.ranges:
+        if not self.checks:
             self.n_matches[span] += found.n_matches
         pieces = self._pieces(found)
         if len(pieces) == 0:
@@ -97,9 +87,12 @@ class ByLoops:
             _fixed(found.cells.rows),
             pieces,
             _fixed(self.queries[span]),
-            _fixed(self.numbers),
-            np.ascontiguousarray(self.low[:, span]),
-            np.ascontiguousarray(self.high[:, span]),
+            _fixed(self.asked.numbers),
+            np.ascontiguousarray(self.asked.low[:, span]),
+            np.ascontiguousarray(self.asked.high[:, span]),
+            _fixed(self.asked.terms),
+            np.ascontiguousarray(self.asked.spans[:, span]),
+            self.asked.tables,
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
             found.cells.offsets,
         )
@@ -130,25 +123,6 @@ class ByLoops:
         hits = self.hits
         hits.n_matches[self.rows] = self.n_matches
         self.loops.decode(self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
-
-
-def _ranges(task: SearchTask, left: Clause | None) -> list[Between]:
-    """The ranges that `left` consists of, which the loops check beside the scores.
-
-    None where it has other parts, and where ids are excluded: there a mask has to be made in any case.
-    """
-    if task.exclude is not None:
-        return []
-    parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
-    ranges = [part for part in parts if isinstance(part, Between) and not part.missing_passes]
-    n_copied = len(ranges) if len(ranges) > 1 else 0
-    fits = 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
-    return ranges if len(ranges) == len(parts) <= MOST_RANGES and fits else []
-
-
-def _side_by_side(ranks: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """(ranges, rows) int32; a single one is not copied."""
-    return ranks[0][None, :] if len(ranks) == 1 else np.array(ranks, dtype=np.int32).reshape(len(ranks), n_rows)
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:

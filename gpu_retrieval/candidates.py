@@ -19,8 +19,10 @@ from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import Segment
 from gpu_retrieval.task import SearchTask
 
-# Scratch of a row that is drawn and of a (query, candidate) cell that is checked.
-BYTES_PER_ROW, BYTES_PER_CELL = 64, 8
+# Scratch of a row that is drawn, then checked or not, and of a (query, candidate) cell that is checked.
+BYTES_PER_ROW, BYTES_PER_DRAWN, BYTES_PER_CELL = 64, 8, 8
+# Groups that are work enough for all threads, and worth rows that no cache holds until they are scored.
+FEW_GROUPS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,9 @@ class Drawing:
         self.task, self.groups = task, groups
         self.left = groups.left if checks else None
         self.excluded = None if task.exclude is None else _excluded_rows(task)
-        self.max_rows = max(1, task.memory_budget // 8 // BYTES_PER_ROW)
+        self.max_rows = self.max_drawn = max(1, task.memory_budget // 8 // BYTES_PER_ROW)
+        if groups.kept is None and task.alive is None and compiled.AVAILABLE:
+            self.max_drawn = max(1, task.memory_budget // 8 // BYTES_PER_DRAWN)
         self.max_cells = max(1, task.memory_budget // 8 // BYTES_PER_CELL)
         if self.left is None and self.excluded is None:
             # A cell takes nothing: a batch of one group has as many as it likes.
@@ -77,8 +81,12 @@ class Drawing:
         cells_before = np.concatenate([[0], np.cumsum((groups.n_drawn[numbers] + 1) * sizes)])
         at = 0
         while at < len(numbers):
+            rows_end, drawn_end = (
+                int(np.searchsorted(rows_before, rows_before[at] + most, side="right")) - 1
+                for most in (self.max_rows, self.max_drawn)
+            )
             end = min(
-                int(np.searchsorted(rows_before, rows_before[at] + self.max_rows, side="right")) - 1,
+                max(rows_end, min(drawn_end, at + FEW_GROUPS)),
                 int(np.searchsorted(cells_before, cells_before[at] + self.max_cells, side="right")) - 1,
                 int(np.searchsorted(groups.driver[numbers], groups.driver[first + at], side="right")),
             )
@@ -91,7 +99,7 @@ class Drawing:
 
     def _giant(self, group: int, start: int, size: int, segment: Segment) -> Iterator[Batch]:
         """Halves of the segment, and halves of those, until what is drawn from each fits; of that, some queries."""
-        most, spans = min(self.max_rows, self.max_cells), self._spans(group, segment)
+        most, spans = min(self.max_drawn, self.max_cells), self._spans(group, segment)
         waiting = [(0, len(segment))]
         while waiting:
             low, high = waiting.pop()

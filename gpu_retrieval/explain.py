@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, describe, walk
 from gpu_retrieval.groups import group_queries
 from gpu_retrieval.plans import choose_plan
@@ -163,7 +164,10 @@ def explain(segments: list[DeviceSegment], n_jobs: int, where: Clause | None) ->
     d = first.vectors.shape[1]
     n_rows = sum(len(segment) for segment in segments)
     n, k = (0 if where is None else n_queries(where)), min(EXPLAINED_K, n_jobs)
-    name, reason = choose_plan("auto", lambda: group_queries(where, n, segments, d, k), n_rows, d, segments[0].backend)
+    beside = compiled.AVAILABLE and not segments[0].backend.on_gpu
+    name, reason = choose_plan(
+        "auto", lambda: group_queries(where, n, segments, d, k, beside=beside), n_rows, d, segments[0].backend
+    )
     lines = [
         f"plan {name}: {reason}",
         f"{n_jobs:,} jobs in {len(segments)} segment(s), {d} components, scan of {first.storage}",

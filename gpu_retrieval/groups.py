@@ -23,8 +23,8 @@ from gpu_retrieval.segments import DeviceSegment
 NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
 # For a group: a posting drawn (most are drawn for several groups), kept by a clause, a candidate's codes brought in.
 DRAW_NS, KEEP_NS, GATHER_NS = 0.15, 0.6, 15.0
-# For a pair: terms looked up, a range compared.
-CHECK_NS, RANGE_NS = 4.0, 0.1
+# For a pair: terms looked up; a range compared, or a term looked up for sixteen queries at once.
+CHECK_NS, SIDE_NS = 4.0, 0.1
 # A group's overhead; and of a query, for each of its k best: scored again, sorted and written.
 GROUP_NS, RESULT_NS = 2_000.0, 90.0
 # Queries that are scored together, in the lanes of a register.
@@ -100,8 +100,11 @@ def group_queries(
     k: int,
     *,
     drive: bool = True,
+    beside: bool = False,
 ) -> Groups:
     """The queries in groups, by counts alone: no job is touched. Without `drive` all of them draw every job.
+
+    With `beside`, whoever scores the candidates checks what `is_side_check` is true of, for sixteen queries at once.
 
     Takes some hundred bytes a query and clause, beside `memory_budget`: a batch too large for that is the
     caller's to cut.
@@ -129,7 +132,7 @@ def group_queries(
         # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
         by_query = np.where(driven, (counts // np.where(in_runs, 2, 1)[:, None]).argmin(axis=0), UNDRIVEN)
         fewest = counts[by_query, np.arange(n_queries)]
-    return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k).groups()
+    return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k, beside).groups()
 
 
 class _Grouping:
@@ -145,8 +148,10 @@ class _Grouping:
         segments: list[DeviceSegment],
         d: int,
         k: int,
+        beside: bool,
     ) -> None:
         self.parts, self.sets, self.shares, self.segments = parts, sets, shares, segments
+        self.beside = [beside and is_side_check(part, segments) for part in parts]
         self.by_query, self.n_drawn = by_query, n_drawn
         self.cell_ns = pair_ns(d)
         self.result_ns = RESULT_NS * k
@@ -201,13 +206,16 @@ class _Grouping:
         first[group[::-1]] = np.arange(len(group))[::-1]
         drawn = self.n_drawn[first].astype(np.float64)
         share, keep_ns, check_ns = np.ones(len(first)), np.zeros(len(first)), np.zeros(len(first))
+        left = [number for number in range(len(self.parts)) if number not in adopted]
+        # One part that the scoring loops cannot check, and a mask is made for all of them.
+        beside = all(self.beside[number] for number in left if (self.by_query[first] != number).any())
         for number, part in enumerate(self.parts):
             apart = self.by_query[first] != number
             if number in adopted:
                 share[apart] *= self.shares[number]
                 keep_ns[apart] += KEEP_NS
             else:
-                check_ns[apart] += RANGE_NS if isinstance(part, Between) else CHECK_NS
+                check_ns[apart] += SIDE_NS if beside or isinstance(part, Between) else CHECK_NS
         per_group = GROUP_NS + drawn * (DRAW_NS + keep_ns + GATHER_NS * share)
         lanes = -(-sizes // TOGETHER) * TOGETHER
         per_query = self.result_ns + drawn * share * check_ns
@@ -252,6 +260,13 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
         yield OneOf(*where.clauses, applies=applies)
     else:
         yield replace(where, applies=None if applies.all() else applies)
+
+
+def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
+    """Whether the scoring loops can check the part beside the scores: a range, or terms of which a row has one."""
+    if isinstance(part, AnyOf) and not part.missing_passes:
+        return all(segment.host.terms[part.field].is_single for segment in segments)
+    return isinstance(part, Between) and not part.missing_passes
 
 
 def pair_ns(d: int) -> float:

@@ -15,7 +15,7 @@ from gpu_retrieval.simd import LANES
 
 # Rows that are asked for before their turn.
 AHEAD = 32
-# Places in `sums`: the query's codes, then sixteen rows' sums, their numbers, and their ranks in up to four ranges.
+# Places in `sums`: the query's codes, then sixteen rows' sums, their numbers, and their ranks and codes in up to eight.
 MOST_WORDS = 512
 SUMS, ROWS, RANKS = MOST_WORDS, MOST_WORDS + LANES, MOST_WORDS + 2 * LANES
 
@@ -46,11 +46,16 @@ def _bring_in(jobs, work, s, start, n, words):
 
 @inline
 def _passing(work, s, cells, n):
-    """The rows, as bits, that pass the query's ranges, and of those the ones that its mask lets pass."""
+    """The rows, as bits, that pass the query's ranges and terms, and of those the ones that its mask lets pass."""
     passing, width = np.uint64((1 << n) - 1), len(s.limits)
-    for r in range(len(work.numbers)):
+    for r in range(len(work.low)):
         first, last = simd.spread(s.low[r * width]), simd.spread(s.high[r * width])
         passing &= simd.between(simd.load(s.sums, RANKS + r * LANES), first, last)
+    for field in range(len(work.spans)):
+        codes = RANKS + (len(work.low) + field) * LANES
+        for i in range(n):
+            let = np.uint64(s.tables[work.tables[field] + s.sums[codes + i]] & np.uint16(1))
+            passing &= ~((let ^ np.uint64(1)) << np.uint64(i))
     unmasked = passing
     if len(work.mask):
         for i in range(n):

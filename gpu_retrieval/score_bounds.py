@@ -17,6 +17,8 @@ from gpu_retrieval.score_rows import products
 from gpu_retrieval.score_state import BLOCK, MOST_QUERIES, inline, inner, peaks_of
 from gpu_retrieval.simd import LANES
 
+# The largest upper bound that is told apart from others as an int16, but for roundings.
+MOST_SHORT = 30_000.0
 LEAST_FLOAT = np.float32(np.finfo(np.float32).min)
 
 
@@ -53,6 +55,7 @@ def take_queries(jobs, work, best, q0, n, s):
         s.offsets[q] = np.int32(reach) - 128 * sum_
         s.errors[q] = (residual + 16 * FLOAT32_ROUNDING * (norm + residual)) * unit * (1 + 1e-6)
         s.slack[q] = (32 * FLOAT32_ROUNDING * jobs.largest_prior + 2.0**-139) * unit + 2.0**-119
+        s.short[q] = MOST_SHORT / max(largest_score * unit, 1e-30)
         s.limits[q] = -np.inf
         begin(work, best, s, q0, q)
         raise_limit(best, s, q0, q)
@@ -84,17 +87,35 @@ def in_reach(jobs, s, at, n, lane0, n_found):
     return n_found
 
 
+@inline
+def known_in_reach(s, at, n, lane0, n_found):
+    """`in_reach` of rows whose upper bounds are there as `shorts`: all that it lists, and a few more."""
+    for lane in range(lane0, lane0 + LANES):
+        # Below by what the roundings of both could add.
+        least = np.floor(np.float64(s.limits[lane]) * np.float64(s.short[lane])) - 2
+        s.sums[lane - lane0] = np.int32(min(max(least, -32_768.0), 32_764.0))
+    limits, most = simd.load(s.sums, 0), simd.spread(np.int32(32_767))
+    passing = lane0 // LANES * len(s.scales) + at
+    for i in range(n):
+        taken = simd.between(simd.load_shorts(s.shorts, (passing + i) * LANES), limits, most)
+        taken &= np.uint64(s.passing[passing + i])
+        pairs = simd.numbered_from(np.int32((at + i) * MOST_QUERIES + lane0))
+        simd.store(s.found, n_found, simd.packed(pairs, taken))
+        n_found += simd.count_bits(taken)
+    return n_found
+
+
 @inner
 def _find_peaks(jobs, s, words, n, lane0, n_peaks):
     """The largest lower bounds of the stretch's n rows, each of every `n_peaks`-th of them; -inf where none passes.
 
-    Rows that lie together are alike: the best of them would share a peak.
+    Rows that lie together are alike: the best of them would share a peak. The upper bounds are written as `shorts`.
     """
     errors, units, reach = simd.load(s.errors, lane0), simd.load(s.units, lane0), simd.load(s.reach, lane0)
     nothing, less, has_priors = simd.spread(np.float32(-np.inf)), simd.spread(np.float32(-1)), len(jobs.priors) > 0
     twice = simd.times(reach, simd.spread(np.float32(-2)))
     errors_down = simd.times(errors, less)
-    passing = lane0 // LANES * len(s.scales)
+    passing, short = lane0 // LANES * len(s.scales), simd.load(s.short, lane0)
     for p in range(n_peaks):
         simd.store(s.peaks, p * LANES, nothing)
     for at in range(0, n, BLOCK):
@@ -102,11 +123,14 @@ def _find_peaks(jobs, s, words, n, lane0, n_peaks):
         into = at % n_peaks * LANES
         for i in range(min(BLOCK, n - at)):
             # `sums` are not below the products, and twice the reach above what is not above them
-            sums = simd.plus(simd.as_floats(simd.load(s.sums, i * LANES)), twice)
-            lower = simd.times(simd.spread_at(s.lengths, at + i), errors_down)
-            lower = simd.times_plus(sums, simd.spread_at(s.scales, at + i), lower)
+            sums, scale = simd.as_floats(simd.load(s.sums, i * LANES)), simd.spread_at(s.scales, at + i)
+            length = simd.spread_at(s.lengths, at + i)
+            upper = simd.times_plus(sums, scale, simd.times(length, errors))
+            lower = simd.times_plus(simd.plus(sums, twice), scale, simd.times(length, errors_down))
             if has_priors:
-                lower = simd.times_plus(simd.spread_at(s.priors, at + i), units, lower)
+                prior = simd.spread_at(s.priors, at + i)
+                upper, lower = simd.times_plus(prior, units, upper), simd.times_plus(prior, units, lower)
+            simd.store_shorts(s.shorts, (passing + at + i) * LANES, simd.times(upper, short))
             lower = simd.choose(np.uint64(s.passing[passing + at + i]), lower, nothing)
             simd.store(s.peaks, into + i * LANES, simd.larger(lower, simd.load(s.peaks, into + i * LANES)))
 

@@ -16,9 +16,9 @@ from numba import get_num_threads, njit, prange
 
 from gpu_retrieval import compiled, simd_int8
 from gpu_retrieval.score_alone import can_alone, search_alone
-from gpu_retrieval.score_bounds import in_reach, seed, take_queries
+from gpu_retrieval.score_bounds import in_reach, known_in_reach, seed, take_queries
 from gpu_retrieval.score_final import ask_for, begin, key_score, raise_limit, score_found, score_rows, sort_in
-from gpu_retrieval.score_rows import bring_in, let_pass, products
+from gpu_retrieval.score_rows import bring_in, has_code, let_pass, products, table_codes
 from gpu_retrieval.score_state import (
     BLOCK,
     QUERY_BITS,
@@ -30,6 +30,7 @@ from gpu_retrieval.score_state import (
     inner,
     make_scratch,
     scratch_bytes,
+    table_bytes,
 )
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.simd_types import HAS_TILES
@@ -41,7 +42,7 @@ INNER_FILES = (
     "simd", "simd_int8", "simd_types", "score_alone", "score_bounds", "score_final", "score_rows", "score_state",
 )  # fmt: skip
 
-__all__ = ["BLOCK", "Best", "Jobs", "Work", "decode", "held_rows", "n_threads", "score", "scratch_bytes"]
+__all__ = ["BLOCK", "Best", "Jobs", "Work", "decode", "held_rows", "n_threads", "score", "scratch_bytes", "table_bytes"]
 
 
 def n_threads() -> int:
@@ -63,9 +64,11 @@ def _take_all(jobs, work, best, s, q0, q, first, last, cap):
     for place in range(first, last):
         row = np.int64(work.rows[place])
         passes = len(work.mask) == 0 or work.mask[work.offsets[q0 + q] + place - first]
-        for r in range(len(work.numbers)):
+        for r in range(len(work.low)):
             number = work.numbers[r, row]
             passes &= (number >= work.low[r, q0 + q]) & (number <= work.high[r, q0 + q])
+        for field in range(len(work.spans)):
+            passes &= has_code(work, field, q0 + q, work.numbers[len(work.low) + field, row])
         s.held[n] = row
         n += passes
     if len(work.numbers):
@@ -75,16 +78,22 @@ def _take_all(jobs, work, best, s, q0, q, first, last, cap):
 
 
 @inner
-def _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap):
-    """A stretch that has been brought in, block by block; a block's pairs wait for their rows while the next is met."""
+def _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap, is_known):
+    """A stretch that has been brought in, block by block; a block's pairs wait for their rows while the next is met.
+
+    Where `is_known`, `seed` has met all pairs before.
+    """
     d, words, room, n_before = work.queries.shape[1], (work.queries.shape[1] + 3) // 4, len(s.found) // 2, 0
     for at in range(0, n, BLOCK):
         block, before = min(BLOCK, n - at), (at // BLOCK + 1) % 2 * room
         first = room - before
         stop = first
         for lane0 in range(0, n_queries, LANES):
-            products(s, words, at, block, lane0)
-            stop = in_reach(jobs, s, at, block, lane0, stop)
+            if is_known:
+                stop = known_in_reach(s, at, block, lane0, stop)
+            else:
+                products(s, words, at, block, lane0)
+                stop = in_reach(jobs, s, at, block, lane0, stop)
         for f in range(first, stop):
             ask_for(jobs, np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)]), d)
         score_found(jobs, work, best, s, q0, start, before, before + n_before, cap)
@@ -103,6 +112,7 @@ def _search(jobs, work, best, s, piece, cap):
             _take_all(jobs, work, best, s, q0, q, first, last, cap)
         return
     take_queries(jobs, work, best, q0, n_queries, s)
+    table_codes(work, s, q0, n_queries)
     s.counts[:] = 0
     if can_alone(n_queries, work):
         search_alone(jobs, work, best, s, piece, cap)
@@ -112,12 +122,13 @@ def _search(jobs, work, best, s, piece, cap):
     while start < last:
         n = min(stretch if start == first else min(LATER, stretch), last - start)
         bring_in(jobs, work, s, start, n, last)
+        is_known = start == first and n > k and is_safe
         for lane0 in range(0, n_queries, LANES):
             n_lanes = min(LANES, n_queries - lane0)
             let_pass(work, s, start - first, n, q0, lane0, n_lanes)
-            if start == first and n > k and is_safe:
+            if is_known:
                 seed(jobs, s, words, n, lane0, n_lanes, k)
-        _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap)
+        _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap, is_known)
         start += n
         for q in range(n_queries):
             if start == last or s.n_new[q] > k // 4:
@@ -140,7 +151,7 @@ def _entries(sources: str) -> tuple[Any, Any]:
         _ = sources
         d, k = work.queries.shape[1], best.k
         for thread in prange(threads):
-            s = make_scratch(most, stretch, d, k, cap, len(work.numbers))
+            s = make_scratch(most, stretch, d, k, cap, len(work.low), len(work.numbers), work.tables[-1])
             if HAS_TILES:
                 simd_int8.configure(s.tiles)
             for p in range(thread, len(work.pieces), threads):

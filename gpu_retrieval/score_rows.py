@@ -41,10 +41,15 @@ def bring_in(jobs, work, s, start, n, end):
     wide, whole = row_words(words), words // LANES * LANES
     for place in range(start, min(start + AHEAD, end)):
         ask_for_codes(jobs, work, place, words)
-    for i in range(n):
+    i = 0
+    while i < n:
+        row = np.int64(work.rows[start + i])
+        if n - i >= LANES and wide == words and _are_neighbours(work, start + i):
+            _bring_in_neighbours(jobs, work, s, i, row, words)
+            i += LANES
+            continue
         if start + i + AHEAD < end:
             ask_for_codes(jobs, work, start + i + AHEAD, words)
-        row = np.int64(work.rows[start + i])
         at, into = row * words, i * wide
         for j in range(0, whole, LANES):
             simd.store(s.rows, into + j, simd.load(jobs.coarse, at + j))
@@ -55,24 +60,85 @@ def bring_in(jobs, work, s, start, n, end):
             s.priors[i] = jobs.priors[jobs.base + row]
         for r in range(len(work.numbers)):
             s.ranks[r * stretch + i] = work.numbers[r, row]
+        i += 1
+
+
+@inline
+def _are_neighbours(work, place):
+    """Whether the sixteen rows from a place on follow one another in memory."""
+    rows = simd.numbered_from(work.rows[place])
+    return simd.between(simd.load(work.rows, place), rows, rows) == np.uint64((1 << LANES) - 1)
+
+
+@inline
+def _bring_in_neighbours(jobs, work, s, i, row, words):
+    """Sixteen neighbours from `row` on, which the processor sees coming, into the stretch from `i` on."""
+    stretch = len(s.scales)
+    for j in range(0, LANES * words, LANES):
+        simd.store(s.rows, i * words + j, simd.load(jobs.coarse, row * words + j))
+    simd.store(s.scales, i, simd.load_firsts(jobs.bounds, 2 * row))
+    simd.store(s.lengths, i, simd.load_seconds(jobs.bounds, 2 * row))
+    if len(jobs.priors):
+        simd.store(s.priors, i, simd.load(jobs.priors, jobs.base + row))
+    for r in range(len(work.numbers)):
+        simd.store(s.ranks, r * stretch + i, simd.load(work.numbers[r], row))
+
+
+@inner
+def table_codes(work, s, q0, n_queries):
+    """Makes `tables`: for each sixteen of the queries and each code, a bit for each query that lets it pass."""
+    n_codes = work.tables[-1]
+    if n_codes:
+        s.tables[: (n_queries + LANES - 1) // LANES * n_codes] = 0
+    for field in range(len(work.spans)):
+        for q in range(n_queries):
+            lane, first, last = np.uint16(1 << (q % LANES)), work.spans[field, q0 + q, 0], work.spans[field, q0 + q, 1]
+            at = q // LANES * n_codes
+            table = s.tables[at + work.tables[field] : at + work.tables[field + 1]]
+            if first < 0:
+                for code in range(len(table)):
+                    table[code] |= lane
+            for i in range(first, last):
+                table[work.terms[i]] |= lane
+
+
+@inline
+def has_code(work, field, query, code):
+    """Whether a query lets a code of a field of terms pass, without the tables."""
+    low, last = work.spans[field, query, 0], work.spans[field, query, 1]
+    if low < 0:
+        return True
+    high = last
+    while low < high:
+        middle = (low + high) >> 1
+        if work.terms[middle] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low < last and work.terms[low] == code
 
 
 @inner
 def let_pass(work, s, cells, n, q0, lane0, n_lanes):
     """Which of the queries from `lane0` on let each of the stretch's n rows pass, the stretch `cells` into a mask."""
     everyone, width, stretch = np.uint64((1 << n_lanes) - 1), len(s.limits), len(s.scales)
-    n_ranges, passing = len(work.numbers), s.passing[lane0 // LANES * stretch :]
-    if n_ranges == 0:
-        passing[:n] = np.uint16(everyone)
+    n_ranges, passing = len(work.low), s.passing[lane0 // LANES * stretch :]
+    passing[:n] = np.uint16(everyone)
+    for field in range(len(work.spans)):
+        table = s.tables[lane0 // LANES * work.tables[-1] + work.tables[field] :]
+        codes = s.ranks[(n_ranges + field) * stretch :]
+        for i in range(n):
+            passing[i] &= table[np.uint64(codes[i])]
     counts = simd.load(s.counts, lane0)
     for r in range(n_ranges):
         low, high = simd.load(s.low, r * width + lane0), simd.load(s.high, r * width + lane0)
         for i in range(n):
-            lanes = everyone if r == 0 else np.uint64(passing[i])
-            lanes &= simd.between(simd.spread_at(s.ranks, r * stretch + i), low, high)
+            lanes = np.uint64(passing[i]) & simd.between(simd.spread_at(s.ranks, r * stretch + i), low, high)
             passing[i] = np.uint16(lanes)
             if r == n_ranges - 1:
                 counts = simd.count_in(counts, lanes)
+    for i in range(n if n_ranges == 0 and len(work.spans) else 0):
+        counts = simd.count_in(counts, np.uint64(passing[i]))
     simd.store(s.counts, lane0, counts)
     for lane in range(n_lanes if len(work.mask) else 0):
         cell = work.offsets[q0 + lane0 + lane] + cells

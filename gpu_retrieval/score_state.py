@@ -51,8 +51,11 @@ class Jobs(NamedTuple):
 class Work(NamedTuple):
     """Candidate `rows` int32, `pieces` (p, 4) int64 of first and last place there and first and last query.
 
-    A query must pass, of each `numbers` (r, n) int32, the range [`low`, `high`] (r, queries) int32, and its cell of
-    `mask`, flat over its candidates from `offsets`, where that is not empty. No query lies in two pieces.
+    `numbers` (r + t, n) int32 are the rows' ranks in r ranges, then their codes in t fields of terms. A query must
+    pass each range [`low`, `high`] (r, queries) int32; one of its codes of each field, `terms[first:last]` of `spans`
+    (t, queries, 2), ascending, or any where `first` is -1; and its cell of `mask`, flat over its candidates from
+    `offsets`, where that is not empty. Field f has the codes from `tables[f]` to `tables[f + 1]` of a table of all.
+    No query lies in two pieces.
     """
 
     rows: np.ndarray
@@ -61,6 +64,9 @@ class Work(NamedTuple):
     numbers: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    terms: np.ndarray
+    spans: np.ndarray
+    tables: np.ndarray
     mask: np.ndarray
     offsets: np.ndarray
 
@@ -85,9 +91,9 @@ class Scratch(NamedTuple):
     Of each query its codes, bounds and filter, its components (`queries`), the `new` final keys that are not yet
     among its best, and the key that others must be below (`last`). Of a stretch of rows `rows`, their codes,
     `row_words` each, and what their bounds need; `passing`, for each sixteen queries, a bit for each that a row
-    passes; `peaks` of the lower bounds. Of a block of rows `sums` for sixteen queries, and the pairs that are `found`
-    in reach. The rest is for sorting, and for a query that is alone: `held` rows that wait between a `lower` and an
-    `upper` bound.
+    passes, and `tables`, one for each that a code does; `peaks` of the lower bounds, and `shorts`, the upper ones times
+    a query's `short`, rounded. Of a block of rows `sums` for sixteen queries, and the pairs that are `found` in reach.
+    The rest is for sorting, and for a query that is alone: `held` rows that wait between `lower` and `upper` bounds.
     """
 
     codes: np.ndarray
@@ -96,6 +102,7 @@ class Scratch(NamedTuple):
     reach: np.ndarray
     errors: np.ndarray
     slack: np.ndarray
+    short: np.ndarray
     safe: np.ndarray
     limits: np.ndarray
     low: np.ndarray
@@ -111,7 +118,9 @@ class Scratch(NamedTuple):
     priors: np.ndarray
     ranks: np.ndarray
     passing: np.ndarray
+    tables: np.ndarray
     peaks: np.ndarray
+    shorts: np.ndarray
     sums: np.ndarray
     found: np.ndarray
     products: np.ndarray
@@ -140,12 +149,20 @@ def row_words(words):
     return (words + LANES - 1) // LANES * LANES if HAS_TILES else words
 
 
-def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_ranges: int) -> int:
-    """Bytes that a thread takes for pieces of so many queries, of which so many rows are brought in at once."""
+def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) -> int:
+    """Bytes that a thread takes for pieces of so many queries, of which so many rows are brought in at once.
+
+    Tables of codes come on top, `table_bytes`.
+    """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
-    of_rows = stretch * (4 * words + 12 + 4 * n_ranges + lanes // 8) + 4 * LANES * peaks_of(stretch, k)
+    of_rows = stretch * (4 * words + 12 + 4 * n_numbers + lanes // 8 + 2 * lanes) + 4 * LANES * peaks_of(stretch, k)
     of_sorting = 32 * (k + cap) + 12 * (cap + 2 * ALONE) + BLOCK * (4 * LANES + 8 * lanes) + 8 * d + 8192
-    return of_rows + of_sorting + lanes * (8 * cap + 12 * d + 8 * n_ranges + 192)
+    return of_rows + of_sorting + lanes * (8 * cap + 12 * d + 8 * n_numbers + 192)
+
+
+def table_bytes(n_codes: int) -> int:
+    """Bytes that a thread takes, at most, for tables of so many codes in all."""
+    return MOST_QUERIES // LANES * 2 * n_codes
 
 
 @inline
@@ -163,7 +180,7 @@ def _on_lines(n_words):
 
 
 @njit(nogil=True)
-def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
+def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
     words = (d + 3) // 4
     lanes = (n_queries + LANES - 1) // LANES * LANES
     return Scratch(
@@ -174,6 +191,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float64),
+        np.zeros(lanes, np.float32),
         np.zeros(lanes, np.bool_),
         np.zeros(lanes, np.float32),
         np.zeros(n_ranges * lanes, np.int32),
@@ -187,9 +205,11 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges):
         np.empty(stretch, np.float32),
         np.empty(stretch, np.float32),
         np.empty(stretch, np.float32),
-        np.empty(n_ranges * stretch, np.int32),
+        np.empty(n_numbers * stretch, np.int32),
         np.empty(lanes // LANES * stretch, np.uint16),
+        np.empty(lanes // LANES * n_codes, np.uint16),
         _on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
+        np.empty(lanes * stretch, np.int16),
         _on_lines(BLOCK * LANES),
         np.empty(2 * (lanes * BLOCK + LANES), np.int32),
         np.zeros(d + 8, np.float64),

@@ -23,6 +23,7 @@ from gpu_retrieval.simd_types import (
     LONG,
     LONGS,
     OF_ARRAY,
+    SHORTS,
     bits_of,
     call_to,
     lanes_of,
@@ -56,6 +57,51 @@ def load_wide(typing: Any, array: Any, at: Any) -> Any:
         return builder.fpext(builder.load(pointer, align=4), DOUBLES.ir)
 
     return DOUBLES(array, types.intp), code
+
+
+@operation
+def load_shorts(typing: Any, array: Any, at: Any) -> Any:
+    """INTS from sixteen int16."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = pointer_to(context, builder, array, values[0], values[1], SHORTS)
+        return builder.sext(builder.load(pointer, align=2), INTS.ir)
+
+    return INTS(array, types.intp), code
+
+
+@operation
+def store_shorts(typing: Any, array: Any, at: Any, register: Any) -> Any:
+    """Writes FLOATS as sixteen int16 from `array[at]` on: towards zero, and what is beyond them as the nearest."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = pointer_to(context, builder, array, values[0], values[1], SHORTS)
+        low, high = (ir.Constant(FLOATS.ir, [end] * LANES) for end in (-32767.0, 32767.0))
+        value = builder.select(builder.fcmp_ordered(">", values[2], low), values[2], low)
+        value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
+        builder.store(builder.trunc(builder.fptosi(value, INTS.ir), SHORTS), pointer, align=2)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, FLOATS), code
+
+
+def _load_every_second(first: int) -> Any:
+    @operation
+    def every_second(typing: Any, array: Any, at: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            pair = ir.VectorType(FLOAT, 2 * LANES)
+            pointer = pointer_to(context, builder, array, values[0], values[1], pair)
+            both = builder.load(pointer, align=4)
+            chosen = ir.Constant(INTS.ir, [2 * lane + first for lane in range(LANES)])
+            return builder.shuffle_vector(both, ir.Constant(pair, ir.Undefined), chosen)
+
+        return FLOATS(array, types.intp), code
+
+    return every_second
+
+
+# FLOATS from sixteen pairs of float32 that begin at `array[at]`: the first of each, the second of each.
+load_firsts, load_seconds = _load_every_second(0), _load_every_second(1)
 
 
 @operation

@@ -48,6 +48,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 INTS = Vector("int32x16", INT, LANES)
+SHORTS = ir.VectorType(ir.IntType(16), LANES)
 FLOATS = Vector("float32x16", FLOAT, LANES)
 DOUBLES = Vector("float64x8", DOUBLE, LANES // 2)
 LONGS = Vector("uint64x8", LONG, LANES // 2)

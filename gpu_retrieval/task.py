@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gpu_retrieval import compiled
 from gpu_retrieval.backend import Array, Backend
 from gpu_retrieval.clauses import Clause, take
 from gpu_retrieval.groups import Groups, group_queries
@@ -105,7 +106,8 @@ class SearchTask:
 
     def _groups(self, *, drive: bool = True) -> Groups:
         n_queries, d, k = *self.queries.shape, min(self.k, self.n_alive)
-        return group_queries(self.where, n_queries, self.segments, d, k, drive=drive)
+        beside = compiled.AVAILABLE and not self.backend.on_gpu and self.exclude is None
+        return group_queries(self.where, n_queries, self.segments, d, k, drive=drive, beside=beside)
 
     @cached_property
     def device_ranks(self) -> Array:

@@ -149,6 +149,7 @@ def search_plan(
         k=k or options.k,
         memory_budget=options.memory_mb << 20,
         device=options.device,
+        device_memory=options.device_memory_mb << 20,
         at_its_time=at_its_time,
         flows=flows,
         chain_popularity=options.chain_popularity,
@@ -174,6 +175,7 @@ def neighbor_plan(run: Run) -> NeighborPlan:
         n=run.settings.build_index.neighbors,
         memory_budget=options.memory_mb << 20,
         device=options.device,
+        device_memory=options.device_memory_mb << 20,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import string
 import tomllib
 import typing
@@ -27,9 +28,10 @@ def option(
     at_least: float | None = None,
     at_most: float | None = None,
     one_of: tuple[str, ...] = (),
+    like: str = "",
 ) -> Any:
-    """A dataclass field with its meaning and its bounds."""
-    metadata = {"meaning": meaning, "at_least": at_least, "at_most": at_most, "one_of": one_of}
+    """A dataclass field with its meaning and its bounds; `like` is a regular expression for the whole of a text."""
+    metadata = {"meaning": meaning, "at_least": at_least, "at_most": at_most, "one_of": one_of, "like": like}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -238,7 +240,13 @@ class RetrieveCandidates:
     quality_bands: int = option(4, "bands of link quality that the graph channel fills in turn", at_least=1)
     partitions: int = option(2, "seekers are searched in so many partitions", at_least=1)
     memory_mb: int = option(512, "scratch memory of a search", at_least=1)
-    device: str = option("auto", "auto, cpu or cuda:N")
+    device: str = option(
+        "auto",
+        "auto (the GPUs that Spark assigned to the task, else the first, else the CPU), cpu, cuda:N, "
+        "or several GPUs that share the index as cuda:0,cuda:1",
+        like=r"auto|cpu|cuda(:\d+)?|cuda:\d+(,cuda:\d+)+",
+    )
+    device_memory_mb: int = option(0, "what the index takes of each GPU's memory; 0: as much as is free", at_least=0)
     checked_seekers: int = option(50, "seekers searched again by brute force", at_least=0, at_most=1000)
 
 
@@ -388,5 +396,7 @@ def _bounded(value: Any, metadata: Any, where: str) -> None:
         raise SettingsError(f"{where}: expected at least {low}, got {value}")
     if high is not None and value > high:
         raise SettingsError(f"{where}: expected at most {high}, got {value}")
+    if metadata.get("like") and not re.fullmatch(metadata["like"], value):
+        raise SettingsError(f"{where}: expected {metadata['meaning']}; got {value!r}")
     if allowed and value not in allowed:
         raise SettingsError(f"{where}: {value!r}; {nearest(value, allowed)}")

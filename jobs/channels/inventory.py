@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pyspark import TaskContext
 
 from gpu_retrieval import Ragged, TermKnnIndex
+from gpu_retrieval.backend import import_cupy
 from jobs.artifacts import MANIFEST, local_folder
 
 # What `build_shard` takes: one row a job.
@@ -158,13 +160,15 @@ def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 class Inventory:
     """All shards of a run's index, opened for search."""
 
-    def __init__(self, folder: Path, device: str = "auto") -> None:
+    def __init__(self, folder: Path, device: str = "auto", device_memory: int = 0) -> None:
         described = json.loads((folder / "inventory.json").read_text())
         self.dim: int = described["dim"]
         self.fields: tuple[str, ...] = tuple(described["fields"])
         self.fingerprint: str = described["fingerprint"]
         names = sorted(path for path in folder.iterdir() if path.name.startswith("shard-"))
-        self.shards = [_open_shard(name, device) for name in names]
+        # Each shard is an index of its own.
+        share = max(1, device_memory // max(1, len(names))) if device_memory else None
+        self.shards = [_open_shard(name, device, share) for name in names]
 
     @cached_property
     def n_jobs(self) -> int:
@@ -245,25 +249,35 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:04d}"
 
 
-def open_inventory(uri: str, device: str = "auto") -> Inventory:
-    """The inventory at `uri`, opened once a worker process and kept: Spark's workers serve many tasks."""
+def open_inventory(uri: str, device: str = "auto", device_memory: int = 0) -> Inventory:
+    """The inventory at `uri`, opened once a worker process and kept: Spark's workers serve many tasks.
+
+    `device_memory` is bytes of each GPU's that the index may take, 0 for what is free.
+    """
     folder = local_folder(uri)
-    return _opened(folder, (folder / MANIFEST).stat().st_mtime_ns, device)
+    return _opened(folder, (folder / MANIFEST).stat().st_mtime_ns, assigned(device), device_memory)
+
+
+def assigned(device: str) -> str:
+    """For "auto" the GPUs that Spark assigned to this task, where it assigns any and CuPy can use them."""
+    task = TaskContext.get() if device == "auto" and import_cupy() is not None else None
+    gpus = task.resources().get("gpu") if task is not None else None
+    return device if gpus is None else ",".join(f"cuda:{address}" for address in gpus.addresses)
 
 
 @lru_cache(maxsize=2)
-def _opened(folder: Path, written_at: int, device: str) -> Inventory:
-    return Inventory(folder, device)
+def _opened(folder: Path, written_at: int, device: str, device_memory: int) -> Inventory:
+    return Inventory(folder, device, device_memory)
 
 
-def _open_shard(folder: Path, device: str) -> Shard:
+def _open_shard(folder: Path, device: str, device_memory: int | None) -> Shard:
     def mapped(name: str) -> np.ndarray:
         return np.load(folder / name, mmap_mode="r")
 
     with pa.memory_map(str(folder / "external_ids.arrow")) as source:
         names = pa.ipc.open_file(source).read_all().column("external_id")
     return Shard(
-        TermKnnIndex.load(folder / "index", device=device),
+        TermKnnIndex.load(folder / "index", device=device, device_memory=device_memory),
         mapped("popularity.npy"),
         names,
         mapped("ids.npy"),

@@ -42,6 +42,7 @@ class NeighborPlan:
     n: int
     memory_budget: int
     device: str
+    device_memory: int = 0
 
 
 def find_neighbors(jobs: DataFrame, plan: NeighborPlan, n_shards: int, folder: Path) -> DataFrame:
@@ -51,7 +52,7 @@ def find_neighbors(jobs: DataFrame, plan: NeighborPlan, n_shards: int, folder: P
     """
 
     def find(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
-        inventory = open_inventory(plan.inventory, plan.device)
+        inventory = open_inventory(plan.inventory, plan.device, plan.device_memory)
         return shard_neighbors(table, inventory, plan, folder / shard_name(key[0].as_py()))
 
     country = F.coalesce(F.col("terms")[COUNTRY], F.array().cast("array<int>"))

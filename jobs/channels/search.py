@@ -87,6 +87,7 @@ class SearchPlan:
     both_ways: bool = False
     attribute_weight: float = 0.0
     model: str = ""
+    device_memory: int = 0
 
 
 def search(queries: DataFrame, plan: SearchPlan) -> DataFrame:
@@ -96,7 +97,7 @@ def search(queries: DataFrame, plan: SearchPlan) -> DataFrame:
 
 def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Iterator[pa.RecordBatch]:
     """`RESULT` rows, one a query, flow and channel that had something to ask."""
-    inventory = open_inventory(plan.inventory, plan.device)
+    inventory = open_inventory(plan.inventory, plan.device, plan.device_memory)
     # a hit is an id and a score, met twice while bands and shards are merged
     at_once = max(1, plan.memory_budget // (24 * plan.k))
     for batch in batches:

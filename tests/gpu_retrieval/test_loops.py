@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, cells, compiled, ragged
+from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, cells, compiled, groups, ragged
 from gpu_retrieval.ragged import numbered
+from gpu_retrieval.side_checks import SideChecks
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="Numba is not installed: there are no loops to test")
@@ -100,6 +101,77 @@ def test_scores_that_no_bucket_divides(scale, k):
     best = np.lexsort((np.arange(n), -heights))[:k]
     np.testing.assert_array_equal(hits.ids, np.tile(best, (20, 1)))
     np.testing.assert_array_equal(hits.scores, np.tile(heights[best], (20, 1)))
+
+
+@pytest.mark.parametrize("case", ["lengths apart", "all below zero", "a large prior", "a prior alone", "nothing"])
+def test_upper_bounds_as_int16(monkeypatch, case):
+    """Bounds that a few rows stretch, so that most of the others are rounded to the same, and that have one sign."""
+    rng = np.random.default_rng(len(case))
+    n, d, n_queries = 6_000, 64, 40
+    vectors, queries = rng.standard_normal((n, d), np.float32), rng.standard_normal((n_queries, d), np.float32)
+    prior = None
+    if case == "lengths apart":
+        vectors *= 10.0 ** rng.integers(-4, 5, (n, 1)).astype(np.float32)
+    elif case == "all below zero":
+        vectors, queries = np.abs(vectors), -np.abs(queries)
+    elif case.endswith("prior"):
+        prior = rng.standard_normal(n, np.float32) * np.float32(1e5)
+    if case in ("a prior alone", "nothing"):
+        queries[:] = 0
+        prior = None if case == "nothing" else rng.standard_normal(n, np.float32)
+    terms = {"t": Ragged.from_lists([[i % 2] for i in range(n)])}
+    index = TermKnnIndex.build(rng.permutation(n), vectors, terms, {"pay": rng.random(n)}, device="cpu")
+    where = AllOf(
+        AnyOf("t", Ragged.from_lists([[i % 2] for i in range(n_queries)])), Between("pay", rng.random(n_queries), None)
+    )
+    ask = Ask(queries, 20, where, None, prior)
+    hits = ask.search(index, plan="shared")
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    plain = ask.search(index, plan="scan")
+    assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
+@pytest.mark.parametrize("n_queries", [1, 70])
+@pytest.mark.parametrize("asked", ["terms", "terms and ranges", "terms and a prior", "closed jobs"])
+@pytest.mark.parametrize(("d", "k"), [(13, 5), (64, 90), (64, 1_500)])
+def test_terms_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
+    """Sets of no term, of terms that nobody has, and for some queries only; rows that are neighbours, and that are not."""
+    rng = np.random.default_rng(d + k + n_queries)
+    n = 12_000
+    fields = {"region": rng.integers(0, 6, n), "title": rng.integers(0, 40, n), "level": rng.integers(0, 3, n)}
+    terms = {name: Ragged.from_lists(values[:, None]) for name, values in fields.items()}
+    vectors, numbers = rng.standard_normal((n, d), np.float32), {"pay": rng.random(n), "age": rng.random(n)}
+    ids = rng.permutation(n)
+
+    def part(rows):
+        own = {name: ragged.take(rows) for name, ragged in terms.items()}
+        return ids[rows], vectors[rows], own, {name: values[rows] for name, values in numbers.items()}
+
+    index = TermKnnIndex.build(*part(np.arange(11_000)), device="cpu")
+    index.add(*part(np.arange(11_000, n)))
+    if asked == "closed jobs":
+        index.remove(ids[rng.random(n) < 0.3])
+    some = rng.random(n_queries) < 0.7
+    titles = [rng.choice(50, rng.integers(0, 20), replace=False) for _ in range(n_queries)]
+    clauses = [
+        AnyOf("region", Ragged.from_lists([[i % 6, (i + 1) % 6] for i in range(n_queries)])),
+        AnyOf("title", Ragged.from_lists(titles), applies=some),
+        AnyOf("level", Ragged.from_lists([[i % 3, 9] for i in range(n_queries)])),
+    ]
+    if asked == "terms and ranges":
+        clauses += [Between("pay", rng.random(n_queries) / 2, None), Between("age", None, rng.random(n_queries))]
+    prior = rng.standard_normal(len(index), np.float32) if asked == "terms and a prior" else None
+    ask, made = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(*clauses), None, prior), []
+    real = SideChecks.asked
+    with pytest.MonkeyPatch.context() as patch:
+        # No clause is checked once a group.
+        patch.setattr(groups, "KEEP_NS", 1e9)
+        patch.setattr(SideChecks, "asked", lambda self, *args: made.append(self) or real(self, *args))
+        hits = ask.search(index, plan="shared")
+    assert made and all(checks.terms for checks in made)
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    plain = ask.search(index, plan="scan")
+    assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
 
 
 @pytest.mark.parametrize("memory_budget", [1 << 20, 1 << 30])

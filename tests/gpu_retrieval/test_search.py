@@ -88,6 +88,7 @@ def test_equals_the_oracle_under_any_tiles(
         patch.setattr(scan, "tile", narrow)
         patch.setattr(by_arrays, "tile", narrow)
         patch.setattr(candidates, "BYTES_PER_ROW", BUDGET // 8 // most_cells)
+        patch.setattr(candidates, "BYTES_PER_DRAWN", BUDGET // 8 // most_cells)
         patch.setattr(candidates, "BYTES_PER_CELL", BUDGET // 8 // most_cells)
         patch.setattr(cells, "CELLS_AT_ONCE", most_cells)
         patch.setattr(shared, "WORTH_LOADING", 0)

@@ -9,7 +9,20 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, Ragged, TermKnnIndex, by_arrays, compiled, shared
+from gpu_retrieval import (
+    AllIn,
+    AllOf,
+    AnyOf,
+    Between,
+    NoneOf,
+    OneOf,
+    Ragged,
+    TermKnnIndex,
+    by_arrays,
+    candidates,
+    compiled,
+    shared,
+)
 from gpu_retrieval.candidates import Drawing
 from gpu_retrieval.groups import group_queries
 from tests.gpu_retrieval.oracle import Ask, assert_hits
@@ -187,6 +200,7 @@ def test_a_group_that_does_not_fit_is_cut_by_what_it_draws(monkeypatch, n_querie
     index = TermKnnIndex.build(np.arange(n), vectors, terms, device="cpu")
     ask = Ask(vectors[:n_queries], 10, AnyOf("t", Ragged.from_lists([[0, 1, 2, 3, 4]] * n_queries)))
     real = Drawing.candidates
+    monkeypatch.setattr(candidates, "BYTES_PER_DRAWN", 64)
 
     def counted(*args):
         found = real(*args)
@@ -200,6 +214,41 @@ def test_a_group_that_does_not_fit_is_cut_by_what_it_draws(monkeypatch, n_querie
     assert max(drawn) <= 2_048
     roomy = ask.search(index, plan="shared")
     assert_hits(tight, (roomy.ids, roomy.scores, roomy.n_matches))
+
+
+@pytest.mark.parametrize(("n_queries", "n_groups"), [(12, 2), (960, 12)])
+def test_few_queries_that_draw_the_same_rows_share_them(n_queries, n_groups):
+    """A title of one a row is left to the scoring loops where too few queries of a region ask for it."""
+    pytest.importorskip("numba", reason="without the loops every clause that is shared is checked once a group")
+    rng = np.random.default_rng(6)
+    n = 20_000
+    terms = {
+        "region": Ragged.from_lists([[i % 2] for i in range(n)]),
+        "title": Ragged.from_lists(rng.integers(0, 24, (n, 1))),
+    }
+    index = TermKnnIndex.build(np.arange(n), rng.standard_normal((n, 64), dtype=np.float32), terms, device="cpu")
+    titles = [[(i % 12 + j) % 24 for j in range(14)] for i in range(n_queries)]
+    where = AllOf(
+        AnyOf("region", Ragged.from_lists([[i % 2] for i in range(n_queries)])), AnyOf("title", Ragged.from_lists(titles))
+    )  # fmt: skip
+    groups = group_queries(where, n_queries, index._segments, d=64, k=10, beside=True)
+    assert len(groups) == n_groups
+    assert (groups.kept is None) == (n_groups == 2)
+    assert f"in {len(groups):,} groups" in index.explain(where)
+
+
+def test_rows_that_are_only_drawn_are_drawn_for_all_groups_at_once(monkeypatch):
+    """40,000 rows for two groups fit a budget of 4 MiB; checked once a group, they would not."""
+    pytest.importorskip("numba", reason="NumPy draws by way of arrays of int64")
+    n, taken = 40_000, []
+    terms = {"t": Ragged.from_lists([[i % 2] for i in range(n)])}
+    vectors = np.random.default_rng(2).standard_normal((n, 4), dtype=np.float32)
+    index = TermKnnIndex.build(np.arange(n), vectors, terms, device="cpu")
+    ask = Ask(vectors[:20], 10, AnyOf("t", Ragged.from_lists([[i % 2] for i in range(20)])))
+    real = Drawing.candidates
+    monkeypatch.setattr(Drawing, "candidates", lambda *args: taken.append(1) or real(*args))
+    ask.search(index, plan="shared", memory_budget=4 << 20)
+    assert len(taken) == 1
 
 
 def test_a_budget_too_small_for_the_compiled_loop(monkeypatch):
@@ -266,7 +315,7 @@ def test_products_of_tiles_are_those_of_lanes():
 
     @njit
     def both(codes, rows, offsets, out):
-        s = score_state.make_scratch(n_queries, 128, d, 10, 272, 0)
+        s = score_state.make_scratch(n_queries, 128, d, 10, 272, 0, 0, 0)
         s.codes[: len(codes)] = codes
         s.offsets[:] = offsets
         wide = score_state.row_words(d // 4)

@@ -15,6 +15,11 @@ def test_what_is_not_written_has_its_default_and_freezes_to_itself():
     assert Settings.from_json(settings.to_json()) == settings
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "cuda:0,cuda:1"])
+def test_a_device_may_be_several(device):
+    assert Settings.parse({"retrieve_candidates": {"device": device}}).retrieve_candidates.device == device
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
@@ -25,6 +30,9 @@ def test_what_is_not_written_has_its_default_and_freezes_to_itself():
         ({"retrieve_candidates": {"k": True}}, "expected int, got True"),
         ({"build_index": {"storage": "int4"}}, r"'int4'; did you mean 'int8'\?"),
         ({"build_segment_graph": {"templates": [{"seeker": "skill"}]}}, r"templates\[0\]: missing job"),
+        ({"retrieve_candidates": {"device": "gpu"}}, r"device: expected auto .*cuda:0,cuda:1; got 'gpu'"),
+        ({"retrieve_candidates": {"device": "cuda:0,cpu"}}, r"device: expected auto .* got 'cuda:0,cpu'"),
+        ({"retrieve_candidates": {"device_memory_mb": -1}}, "device_memory_mb: expected at least 0, got -1"),
         ({"training": 3}, "settings.training: expected a table, got 3"),
     ],
 )

@@ -1,0 +1,109 @@
+"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms of one a row.
+
+A clause on terms becomes a table of the field's terms, with a bit for each query that lets a row with the term pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpu_retrieval import compiled
+from gpu_retrieval.clauses import AllOf, AnyOf, Between
+from gpu_retrieval.groups import Groups, is_side_check
+from gpu_retrieval.segments import DeviceSegment, Segment
+from gpu_retrieval.task import SearchTask
+
+ANY_RANK = np.iinfo(np.int32).max
+# Ranges and fields of terms together: what the loops have room for.
+MOST_CHECKS = 8
+# A look into a table is worth eight of its codes.
+CODES_PER_ROW = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A segment's `numbers`, and what queries ask of them, as `score_state.Work` has them."""
+
+    numbers: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    terms: np.ndarray
+    spans: np.ndarray
+    tables: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SideChecks:
+    """Clauses that every query's rows must pass; of no length where there are none, or a mask says who passes."""
+
+    ranges: Sequence[Between]
+    terms: Sequence[AnyOf]
+
+    def __len__(self) -> int:
+        return len(self.ranges) + len(self.terms)
+
+    @classmethod
+    def of(cls, task: SearchTask, groups: Groups) -> SideChecks:
+        """All that the groups leave to check, where the loops can check all of it.
+
+        Where ids are excluded a mask has to be made in any case.
+        """
+        left = groups.left
+        parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
+        terms = [part for part in parts if isinstance(part, AnyOf)]
+        n_codes = max(_n_codes(terms, segment.host) for segment in task.segments)
+        n_copied, loops = len(parts) if len(parts) > 1 else 0, compiled.scoring()
+        can = (
+            task.exclude is None
+            and len(parts) <= MOST_CHECKS
+            and all(is_side_check(part, task.segments) for part in parts)
+            and 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
+            and loops.table_bytes(n_codes) * loops.n_threads() <= task.memory_budget // 16
+            and n_codes <= CODES_PER_ROW * groups.n_drawn.mean()
+        )
+        return cls([part for part in parts if isinstance(part, Between)], terms) if can else cls((), ())
+
+    def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
+        """What the queries `rows` ask of a segment."""
+        host = segment.host
+        ranges = [host.numbers[clause.field] for clause in self.ranges]
+        low, high = np.empty((2, len(ranges), len(rows)), dtype=np.int32)
+        for i, (clause, column) in enumerate(zip(self.ranges, ranges, strict=True)):
+            lo, hi = (None if end is None else end[rows] for end in (clause.lo, clause.hi))
+            first, last = column.rank_range(lo, hi, len(rows))
+            is_bound = _is_bound(clause, rows)
+            low[i], high[i] = np.where(is_bound, first, 0), np.where(is_bound, last, ANY_RANK)
+        sets = [groups.sets[id(clause.rows)] for clause in self.terms]
+        columns = [host.terms[clause.field] for clause in self.terms]
+        codes = [own.codes(column) for own, column in zip(sets, columns, strict=True)]
+        spans, before = np.full((len(codes), len(rows), 2), -1, dtype=np.int64), 0
+        for term, own, some, span in zip(self.terms, sets, codes, spans, strict=True):
+            is_bound, of_query = _is_bound(term, rows), own.of_query[rows]
+            span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
+            before += len(some.values)
+        return Asked(
+            numbers=_side_by_side(
+                [column.ranks for column in ranges] + [column.forward[1] for column in columns], len(segment)
+            ),
+            low=low,
+            high=high,
+            terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
+            spans=spans,
+            tables=np.cumsum([0, *(len(column.terms) for column in columns)]).astype(np.int64),
+        )
+
+
+def _n_codes(terms: Sequence[AnyOf], segment: Segment) -> int:
+    return sum(len(segment.terms[clause.field].terms) for clause in terms)
+
+
+def _is_bound(clause: Between | AnyOf, rows: np.ndarray) -> np.ndarray:
+    return np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
+
+
+def _side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """(numbers, rows) int32; a single one is not copied."""
+    return numbers[0][None, :] if len(numbers) == 1 else np.array(numbers, dtype=np.int32).reshape(len(numbers), n_rows)
