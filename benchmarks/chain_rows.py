@@ -65,7 +65,7 @@ SECOND_COMPILER = "-XX:TieredStopAtLevel=4"
 class Effort:
     """How often a board is learnt, and whether in all ways: if not, of the ablations only those without features.
 
-    With `ours_alone`, what has features alone is learnt, and no rival.
+    With `ours_alone`, no ablation is learnt, and no rival.
     """
 
     seeds: int
@@ -114,8 +114,10 @@ def rows(board: Board, effort: Effort, epochs: int) -> Iterator[Row]:
     if effort.in_all_ways:
         near = [(seconds, by_neighbors(found, NEIGHBORS, prior)) for seconds, found in own[: len(few)]]
         yield mean_row(f"from {NEIGHBORS} neighbours a job", board, near, SERVING.new_weight)
+    if effort.ours_alone:
+        return
     for name, options, with_features in ablations(epochs):
-        if not (effort.in_all_ways if with_features else not effort.ours_alone):
+        if with_features and not effort.in_all_ways:
             continue
         made = [vectors(board, replace(options, seed=seed), with_features) for seed in few]
         how, new_weight = None if name == IDS else prior, SERVING.new_weight if with_features else 0.0
@@ -123,8 +125,7 @@ def rows(board: Board, effort: Effort, epochs: int) -> Iterator[Row]:
     if effort.in_all_ways:
         for name, made in warm_starts(board, epochs, few, prior):
             yield mean_row(name, board, made, SERVING.new_weight)
-    if not effort.ours_alone:
-        yield from rivals(board, effort, epochs, prior)
+    yield from rivals(board, effort, epochs, prior)
 
 
 def rivals(board: Board, effort: Effort, epochs: int, prior: NDArray[np.float32]) -> Iterator[Row]:

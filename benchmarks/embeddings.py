@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
     parser.add_argument("--only", choices=PARTS, help="one part; recalls do not mind other work")
-    parser.add_argument("--ours", action="store_true", help="of a recall, our rows with features and no rival")
+    parser.add_argument("--ours", action="store_true", help="of a recall, neither ablations nor rivals")
     parser.add_argument("--shares", type=float, nargs="*", default=(), help="of hidden preference, for the lift")
     given = parser.parse_args()
     said = {"SIZE": given.size, "ONLY": given.only, "SHARES": " ".join(f"{share:g}" for share in given.shares)}
