@@ -38,7 +38,7 @@ bench-retrieval: ## the index against other engines, SIZE=small or full; sets up
 
 bench-embeddings: ## job vectors against Word2Vec (gensim, Spark), item-kNN, iALS, popularity (ONLY=speed, planted, jobboard, lift, boards or large)
 	@bin/setup --bench
-	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)" $(if $(ONLY),--only $(ONLY)) $(if $(SHARES),--shares $(SHARES))
+	@$(ENV) OPENBLAS_NUM_THREADS=1 .venv/bench/bin/python benchmarks/embeddings.py --size "$(SIZE)" --data "$(DATA)" $(if $(ONLY),--only $(ONLY)) $(if $(OURS),--ours) $(if $(SHARES),--shares $(SHARES))
 
 bench-chains: setup ## what cutting chains costs as events grow tenfold (SIZE=small: to 3M; full: to 50M; or EVENTS=...)
 	@$(ENV) python -m benchmarks.chains --size "$(SIZE)" $(if $(EVENTS),--events $(EVENTS))

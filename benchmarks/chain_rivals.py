@@ -57,7 +57,7 @@ def by_neighbors(vectors: NDArray[np.float32], n: int, prior: NDArray[np.float32
         found = (queries @ kept).toarray() / np.maximum(np.asarray(queries.sum(axis=1)), 1e-12)
         found = found if prior is None else found + prior
         # what is nobody's neighbour was not found
-        return np.where((queries @ met).toarray() > 0, found, -2.0).astype(np.float32)
+        return np.where((queries @ met).toarray() > 0, found, -np.inf).astype(np.float32)
 
     return scores
 

@@ -24,6 +24,8 @@ from benchmarks.chain_rivals import (
     popularity,
     spark_word2vec,
 )
+from gpu_retrieval import Hits
+from jobs.channels.sharing import share_places
 from jobs.embeddings.model_files import Model
 from jobs.embeddings.state import warm_state
 from jobs.embeddings.training import SkipGram, train
@@ -34,15 +36,15 @@ CUTS = (10, 100)
 WINDOW = 5
 SERVING, NEIGHBORS = RetrieveCandidates(), BuildIndex().neighbors
 # Warm jobs and new ones share the places of a list: what the default trades between them.
-OTHER_NEW = (0.3, 0.5)
-# Of a vector that its contexts are part of, and of new jobs, which have none, beside it.
-CONTEXT_WEIGHT, NEW_BESIDE_CONTEXTS = 0.5, 0.8
+OTHER_NEW = (0.5, 2.0, 3.0)
+# Of a vector that its contexts are part of.
+CONTEXT_WEIGHT = 0.5
 # As many as a board's feature keys have.
 FIELDS = ("a", "b", "c", "d")
 QUERIES_AT_ONCE = 250
 
 OURS, NO_FEATURES, IDS = "job vectors (the defaults)", "- features: ids alone", "ids alone, as gensim"
-CONTEXTS = f"+ contexts at {CONTEXT_WEIGHT:g}, new jobs at {NEW_BESIDE_CONTEXTS:g}"
+CONTEXTS = f"+ contexts at {CONTEXT_WEIGHT:g}"
 # As they come; and gensim's vectors scored as ours are, which is half of what we do.
 RIVALS = (
     "gensim, by cosine",
@@ -61,11 +63,15 @@ SECOND_COMPILER = "-XX:TieredStopAtLevel=4"
 
 @dataclass(frozen=True)
 class Effort:
-    """How often a board is learnt, and whether in all ways: if not, of the ablations only those without features."""
+    """How often a board is learnt, and whether in all ways: if not, of the ablations only those without features.
+
+    With `ours_alone`, no ablation is learnt, and no rival.
+    """
 
     seeds: int
     ablation_seeds: int
     in_all_ways: bool = True
+    ours_alone: bool = False
 
 
 def ids_alone(dim: int, epochs: int, seed: int) -> SkipGram:
@@ -95,24 +101,35 @@ def rows(board: Board, effort: Effort, epochs: int) -> Iterator[Row]:
     """(name, seconds a training, each held-out chain's recall by cut, the mean over seeds)."""
     seeds, few, prior = range(1, effort.seeds + 1), list(range(1, effort.ablation_seeds + 1)), chain_prior(board)
     own = [vectors(board, replace(defaults(), epochs=epochs, seed=seed)) for seed in seeds]
-    yield mean_row(OURS, board, [(seconds, by_cosine(found, prior)) for seconds, found in own])
-    yield mean_row("- popularity: by cosine alone", board, [(seconds, by_cosine(found)) for seconds, found in own])
-    for new in OTHER_NEW:
-        name = f"new jobs as popular as {new:g}, not {SERVING.new_popularity:g}"
-        yield mean_row(name, board, [(seconds, by_cosine(found, chain_prior(board, new))) for seconds, found in own])
+    ours = [(seconds, by_cosine(found, prior)) for seconds, found in own]
+    yield mean_row(OURS, board, ours, SERVING.new_weight)
+    cosines = [(seconds, by_cosine(found)) for seconds, found in own]
+    yield mean_row("- popularity: by cosine and share", board, cosines, SERVING.new_weight)
+    for new_weight in OTHER_NEW:
+        yield mean_row(f"new jobs counting {new_weight:g}, not {SERVING.new_weight:g}", board, ours, new_weight)
+    yield mean_row("- new jobs' share: by score alone", board, ours)
     options = replace(defaults(), epochs=epochs, context_weight=CONTEXT_WEIGHT)
     beside = [vectors(board, replace(options, seed=seed)) for seed in seeds]
-    higher = chain_prior(board, NEW_BESIDE_CONTEXTS)
-    yield mean_row(CONTEXTS, board, [(seconds, by_cosine(found, higher)) for seconds, found in beside])
+    yield mean_row(CONTEXTS, board, [(s, by_cosine(found, prior)) for s, found in beside], SERVING.new_weight)
     if effort.in_all_ways:
         near = [(seconds, by_neighbors(found, NEIGHBORS, prior)) for seconds, found in own[: len(few)]]
-        yield mean_row(f"from {NEIGHBORS} neighbours a job", board, near)
+        yield mean_row(f"from {NEIGHBORS} neighbours a job", board, near, SERVING.new_weight)
+    if effort.ours_alone:
+        return
     for name, options, with_features in ablations(epochs):
         if with_features and not effort.in_all_ways:
             continue
         made = [vectors(board, replace(options, seed=seed), with_features) for seed in few]
-        how = None if name == IDS else prior
-        yield mean_row(name, board, [(seconds, by_cosine(found, how)) for seconds, found in made])
+        how, new_weight = None if name == IDS else prior, SERVING.new_weight if with_features else 0.0
+        yield mean_row(name, board, [(seconds, by_cosine(found, how)) for seconds, found in made], new_weight)
+    if effort.in_all_ways:
+        for name, made in warm_starts(board, epochs, few, prior):
+            yield mean_row(name, board, made, SERVING.new_weight)
+    yield from rivals(board, effort, epochs, prior)
+
+
+def rivals(board: Board, effort: Effort, epochs: int, prior: NDArray[np.float32]) -> Iterator[Row]:
+    seeds, few = range(1, effort.seeds + 1), list(range(1, effort.ablation_seeds + 1))
     by_gensim = [gensim(board, defaults().dim, PASSES * epochs, seed, prior) for seed in seeds]
     for place, rival in enumerate((RIVALS[0], HELPED, RIVALS[1])):
         yield mean_row(rival, board, [(made[0], made[1 + place]) for made in by_gensim])
@@ -120,9 +137,6 @@ def rows(board: Board, effort: Effort, epochs: int) -> Iterator[Row]:
     yield mean_row(RIVALS[3], board, [timed(lambda: item_knn(board))])
     yield mean_row(RIVALS[4], board, [timed(lambda s=s: ials(board, defaults().dim, epochs, s)) for s in seeds])
     yield mean_row(RIVALS[5], board, [timed(lambda: popularity(board))])
-    if effort.in_all_ways:
-        for name, made in warm_starts(board, epochs, few, prior):
-            yield mean_row(name, board, made)
 
 
 def warm_starts(
@@ -141,10 +155,10 @@ def warm_starts(
     yield from made.items()
 
 
-def chain_prior(board: Board, new: float = SERVING.new_popularity) -> NDArray[np.float32]:
+def chain_prior(board: Board) -> NDArray[np.float32]:
     """What the chain channels add to a cosine for a job's popularity, on a log scale from 0 to 1, as in retrieval."""
     popular = np.log1p(board.n_actions) / np.log1p(board.n_actions.max())
-    known = np.where(board.n_actions == 0, new, popular)
+    known = np.where(board.n_actions == 0, SERVING.new_popularity, popular)
     return (SERVING.chain_popularity * known).astype(np.float32)
 
 
@@ -233,15 +247,19 @@ def timed(made: Callable[[], Scores]) -> tuple[float, Scores]:
     return time.perf_counter() - start, scores
 
 
-def mean_row(name: str, board: Board, made: list[tuple[float, Scores]]) -> Row:
-    ranks = [held_out_ranks(board, scores) for _, scores in made]
+def mean_row(name: str, board: Board, made: list[tuple[float, Scores]], new_weight: float | None = None) -> Row:
+    ranks = [held_out_ranks(board, scores, new_weight) for _, scores in made]
     found = {cut: np.mean([rank <= cut for rank in ranks], axis=0) for cut in CUTS}
     return name, statistics.median(seconds for seconds, _ in made), found
 
 
-def held_out_ranks(board: Board, scores: Scores) -> NDArray[np.float64]:
-    """The rank of each held-out chain's last job among all jobs that its chain lacks; ties share their mean."""
-    ranks = []
+def held_out_ranks(board: Board, scores: Scores, new_weight: float | None = None) -> NDArray[np.float64]:
+    """The rank of each held-out chain's last job among all jobs that its chain lacks; ties share their mean.
+
+    With `new_weight`, it is the place in a list that jobs in no chain share so with the others, as a chain channel's;
+    infinite beyond the longest cut.
+    """
+    ranks, is_new = [], board.n_actions == 0
     for start in range(0, len(board.held_out), QUERIES_AT_ONCE):
         chains = board.held_out[start : start + QUERIES_AT_ONCE]
         queries, targets = chain_queries(chains, board.n_jobs), board.targets[start : start + QUERIES_AT_ONCE]
@@ -249,9 +267,29 @@ def held_out_ranks(board: Board, scores: Scores) -> NDArray[np.float64]:
         # Products of the same terms in another order differ in the last bits.
         found = found.round(6)
         found[queries.nonzero()] = -np.inf
-        own = found[np.arange(len(chains)), targets][:, None]
-        ranks.append((found > own).sum(axis=1) + ((found == own).sum(axis=1) + 1) / 2)
+        if new_weight is None:
+            own = found[np.arange(len(chains)), targets][:, None]
+            ranks.append((found > own).sum(axis=1) + ((found == own).sum(axis=1) + 1) / 2)
+        else:
+            shared = share_places(best_of(found, ~is_new), best_of(found, is_new), new_weight)
+            at = shared.ids == targets[:, None]
+            ranks.append(np.where(at.any(axis=1), at.argmax(axis=1) + 1.0, np.inf))
     return np.concatenate(ranks)
+
+
+def best_of(scores: NDArray[np.float32], kind: NDArray[np.bool_]) -> Hits:
+    """The best jobs of a kind, to the longest cut. Ties by ascending id."""
+    jobs, hits = np.flatnonzero(kind), Hits.none(len(scores), max(CUTS))
+    n = min(max(CUTS), len(jobs))
+    if n:
+        own = scores[:, jobs]
+        best = np.sort(np.argpartition(-own, n - 1, axis=1)[:, :n], axis=1)
+        order = np.argsort(-np.take_along_axis(own, best, 1), axis=1, kind="stable")
+        best = np.take_along_axis(best, order, 1)
+        hits.scores[:, :n] = np.take_along_axis(own, best, 1)
+        hits.ids[:, :n] = np.where(np.isfinite(hits.scores[:, :n]), jobs[best], -1)
+        hits.n_matches[:] = np.isfinite(own).sum(axis=1)
+    return hits
 
 
 def chain_queries(chains: list[Chain], n_jobs: int) -> sp.csr_matrix:

@@ -92,10 +92,11 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--data", default="", help="the folder that holds jobboard/")
     parser.add_argument("--only", choices=PARTS, help="one part; recalls do not mind other work")
+    parser.add_argument("--ours", action="store_true", help="of a recall, neither ablations nor rivals")
     parser.add_argument("--shares", type=float, nargs="*", default=(), help="of hidden preference, for the lift")
     given = parser.parse_args()
     said = {"SIZE": given.size, "ONLY": given.only, "SHARES": " ".join(f"{share:g}" for share in given.shares)}
-    said["DATA"] = SHOWN_DATA if given.data else ""
+    said |= {"DATA": SHOWN_DATA if given.data else "", "OURS": "yes" if given.ours else ""}
     head("make bench-embeddings " + " ".join(f"{name}={value}" for name, value in said.items() if value))
     start, figures = time.perf_counter(), {}
     for part in [given.only] if given.only else PARTS:
@@ -170,14 +171,15 @@ def rate(corpus: JobCorpus, folder: Path, board: Board, options: SkipGram) -> fl
 
 
 def planted(size: Size, given: argparse.Namespace) -> dict[str, float]:
-    return quality(planted_board(*size.planted, DATA_SEED), size.effort)
+    return quality(planted_board(*size.planted, DATA_SEED), replace(size.effort, ours_alone=given.ours))
 
 
 def real_board(size: Size, given: argparse.Namespace) -> dict[str, float]:
     if not given.data:
         print("\nthe job board: not measured, no DATA was named")
         return {}
-    return prefixed("jobboard", quality(jobboard(Path(given.data)), size.effort, epochs=JOB_BOARD_EPOCHS))
+    effort = replace(size.effort, ours_alone=given.ours)
+    return prefixed("jobboard", quality(jobboard(Path(given.data)), effort, epochs=JOB_BOARD_EPOCHS))
 
 
 def boards(size: Size, given: argparse.Namespace) -> dict[str, list[float]]:
@@ -188,7 +190,7 @@ def boards(size: Size, given: argparse.Namespace) -> dict[str, list[float]]:
     found = []
     for seed in size.other_boards:
         print(f"\nboard seed {seed}:", end="")
-        found.append(quality(planted_board(*size.planted, seed), OF_OTHERS))
+        found.append(quality(planted_board(*size.planted, seed), replace(OF_OTHERS, ours_alone=given.ours)))
     return prefixed("boards", {name: [each[name] for each in found] for name in found[0]})
 
 
@@ -196,7 +198,7 @@ def large(size: Size, given: argparse.Namespace) -> dict[str, float]:
     if size.large is None:
         print("\nthe large board: not measured, it is of SIZE=full")
         return {}
-    return prefixed("large", quality(planted_board(*size.large, DATA_SEED), OF_LARGE))
+    return prefixed("large", quality(planted_board(*size.large, DATA_SEED), replace(OF_LARGE, ours_alone=given.ours)))
 
 
 def prefixed(word: str, figures: dict[str, Any]) -> dict[str, Any]:
@@ -233,16 +235,20 @@ def quality(board: Board, effort: Effort, epochs: int | None = None) -> dict[str
         recalls[name] = {column: float(values.mean()) for column, values in columns.items()}
         cells = [f"{values.mean():.3f} [{bounds(values)}]" for values in columns.values()]
         print(f"  {name:46s} {' '.join(f'{cell:>20s}' for cell in cells)} {seconds:6.1f}", flush=True)
-    return {
+    ours = {
+        "cold_over_warm_recall": cold_over_warm(recalls[OURS]),
+        "contexts_cold_over_warm_recall": cold_over_warm(recalls[CONTEXTS]),
+    }
+    if effort.ours_alone:
+        return ours
+    return ours | {
         "recall_100_over_best_rival": ratio(recalls, OURS, RIVALS, "all @100"),
         "recall_100_over_gensim_scored_as_ours": ratio(recalls, OURS, (HELPED,), "all @100"),
         "warm_recall_100_over_best_rival": ratio(recalls, OURS, RIVALS, "warm @100"),
         "ids_alone_warm_recall_100_over_best_rival": ratio(recalls, NO_FEATURES, RIVALS, "warm @100"),
         "ids_alone_warm_recall_100_over_gensim": ratio(recalls, IDS, RIVALS[:2], "warm @100"),
-        "cold_over_warm_recall": cold_over_warm(recalls[OURS]),
         "contexts_recall_100_over_best_rival": ratio(recalls, CONTEXTS, RIVALS, "all @100"),
         "contexts_recall_100_over_gensim_scored_as_ours": ratio(recalls, CONTEXTS, (HELPED,), "all @100"),
-        "contexts_cold_over_warm_recall": cold_over_warm(recalls[CONTEXTS]),
     }
 
 

@@ -154,6 +154,7 @@ def search_plan(
         flows=flows,
         chain_popularity=options.chain_popularity,
         new_popularity=options.new_popularity,
+        new_weight=options.new_weight,
         chains=options.chains,
         neighbors=run.artifact("neighbors"),
         both_ways=both_ways,

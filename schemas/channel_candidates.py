@@ -14,7 +14,11 @@ CHANNEL_CANDIDATES = Table(
         required("asked", "int", "How many were asked for."),
         required("eligible", "bigint", "How many jobs passed the channel's terms and were not excluded."),
         required("returned", "int", "How many came back."),
-        required("candidates", "array<struct<job_id:bigint,score:float>>", "Best first."),
+        required(
+            "candidates",
+            "array<struct<job_id:bigint,score:float>>",
+            "Best first. A chain channel's scores fall within each fifty places, where new jobs have their share.",
+        ),
     ),
     checks=checks(returned_in_range="returned <= asked AND returned <= eligible"),
 )

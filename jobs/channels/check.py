@@ -6,6 +6,7 @@ plan or a merge shows as a recall under 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ import numpy as np
 
 from gpu_retrieval import Ragged
 from jobs.channels.batches import Batch, read_batch
-from jobs.channels.inventory import NODE_FIELD, Inventory, Shard, open_inventory
-from jobs.channels.neighbors import Neighbors, Weighed, open_neighbors
+from jobs.channels.inventory import NODE_FIELD, UNMET, Inventory, Shard, open_inventory
+from jobs.channels.neighbors import APPLY, CLICK, Neighbors, Weighed, open_neighbors
 from jobs.channels.search import (
     CHANNELS,
     NEIGHBORS,
@@ -26,6 +27,7 @@ from jobs.channels.search import (
     query_vectors,
     search_channel,
 )
+from jobs.channels.sharing import STRETCH
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -66,10 +68,35 @@ def channel_recall(channel: str, batch: Batch, inventory: Inventory, plan: Searc
         wanted = min(plan.k, len(ids))
         if not wanted:
             continue
-        least = np.sort(scores)[-wanted]
         found = hits.ids[query][hits.ids[query] >= 0]
-        shares.append(float(np.isin(found, ids[scores >= least]).sum() / wanted))
+        kinds, places = [np.ones(len(ids), bool)], [wanted]
+        if channel in (CLICK, APPLY):
+            is_new = inventory.popularity_of(ids) < UNMET
+            kinds, places = [~is_new, is_new], plain_places(scores, is_new, plan)
+        n_found = sum(plainly_found(found, ids[kind], scores[kind], n) for kind, n in zip(kinds, places, strict=True))
+        shares.append(n_found / wanted)
     return shares
+
+
+def plain_places(scores: np.ndarray, is_new: np.ndarray, plan: SearchPlan) -> list[int]:
+    """How many of a chain channel's list are jobs that were met, and how many are new: stretch after stretch."""
+    ranked = is_new[np.lexsort((is_new, -scores))]
+    met, new = (np.sort(scores[kind])[::-1] for kind in (~is_new, is_new))
+    counted, wanted, n_new = plan.new_weight * len(new), min(plan.k, len(scores)), 0
+    for first in range(0, wanted, STRETCH):
+        end = min(first + STRETCH, len(scores))
+        # the i-th new one is after so many met ones that the new have no more than their share
+        due = sum(i - 1 + math.ceil(i * len(met) / counted) < end for i in range(1, end + 1)) if counted else 0
+        now = max(min(max(due, int(ranked[:end].sum())), len(new)), end - len(met))
+        in_order = [(-score, False) for score in met[first - n_new : end - now]]
+        in_order = sorted(in_order + [(-score, True) for score in new[n_new:now]])
+        n_new += sum(of_new for _, of_new in in_order[: wanted - first])
+    return [wanted - n_new, n_new]
+
+
+def plainly_found(found: np.ndarray, ids: np.ndarray, scores: np.ndarray, n: int) -> int:
+    """How many of the best `n` are found; who scores as the last of them counts as that."""
+    return min(n, int(np.isin(found, ids[scores >= np.sort(scores)[-n]]).sum())) if n else 0
 
 
 def plain_merge(chains: Weighed, excluded: Ragged, query: int, neighbors: Neighbors) -> tuple[np.ndarray, np.ndarray]:

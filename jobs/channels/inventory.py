@@ -37,7 +37,7 @@ ROW = pa.schema(
 
 NODE_FIELD = "node"
 PROMOTED_FIELD = "promoted"
-POSTED, CLOSED = "posted_s", "closed_s"
+POSTED, CLOSED, POPULARITY = "posted_s", "closed_s", "popularity"
 # A job that nobody acted on has less popularity than this: a lot, for an order that is nobody's.
 UNMET = 0.001
 
@@ -92,18 +92,19 @@ def build_shard(rows: pa.Table, spec: ShardSpec, folder: Path) -> int:
     inventory = rows.filter(pa.array(is_open)).combine_chunks()
     terms = terms_by_field(inventory.column("terms"), spec.fields)
     times = {name: inventory.column(name).to_numpy() for name in (POSTED, CLOSED)}
+    popularity = inventory.column(POPULARITY).to_numpy()
     index = TermKnnIndex.build(
         job_ids[is_open],
         np.ascontiguousarray(vectors[is_open]),
         terms=terms,
-        numbers=times,
+        numbers={**times, POPULARITY: popularity.astype(np.float64)},
         storage=spec.storage,
         fingerprint=spec.fingerprint,
         device="cpu",
     )
     index.save(folder / "index")
     np.save(folder / "ids.npy", job_ids[is_open])
-    np.save(folder / "popularity.npy", inventory.column("popularity").to_numpy())
+    np.save(folder / "popularity.npy", popularity)
     np.save(folder / "times.npy", np.stack(list(times.values()), axis=1))
     for field in LOOKED_UP_FIELDS:
         np.save(folder / f"terms-{field}-offsets.npy", terms[field].offsets)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from jobs.channels.batches import Batch, Pooling, read_batch
 from jobs.channels.inventory import (
     CLOSED,
     NODE_FIELD,
+    POPULARITY,
     POSTED,
     PROMOTED_FIELD,
     UNMET,
@@ -27,6 +28,7 @@ from jobs.channels.inventory import (
     open_inventory,
 )
 from jobs.channels.neighbors import APPLY, CLICK, merged, open_neighbors
+from jobs.channels.sharing import share_places
 from jobs.embeddings.corpus import positions
 from jobs.embeddings.vectors import mapped_once
 
@@ -68,8 +70,9 @@ class SearchPlan:
     """What every worker needs to search. `at_its_time`: queries see jobs open at their own instant.
 
     Beside a cosine, a chain channel counts `chain_popularity` times a job's popularity; of a job that nobody has met
-    yet, that is taken to be `new_popularity`. `chains` says how the chain channels are answered; with `both_ways`, the
-    other way is asked too, as `click_neighbors` and `apply_neighbors`, or `click_vectors` and `apply_vectors`.
+    yet, that is taken to be `new_popularity`, and such jobs have their share of its list by `new_weight`
+    (`share_places`). `chains` says how the chain channels are answered; with `both_ways`, the other way is asked too,
+    as `click_neighbors` and `apply_neighbors`, or `click_vectors` and `apply_vectors`.
     In a chain channel's vector, a seeker's attributes count `attribute_weight` beside the chain, pooled by `model`;
     asked by neighbours, they count nothing.
     """
@@ -82,6 +85,7 @@ class SearchPlan:
     flows: tuple[str, ...] = (ORGANIC, PROMOTED)
     chain_popularity: float = 0.0
     new_popularity: float = 0.0
+    new_weight: float = 1.0
     chains: str = VECTORS
     neighbors: str = ""
     both_ways: bool = False
@@ -98,8 +102,8 @@ def search(queries: DataFrame, plan: SearchPlan) -> DataFrame:
 def search_batches(batches: Iterable[pa.RecordBatch], plan: SearchPlan) -> Iterator[pa.RecordBatch]:
     """`RESULT` rows, one a query, flow and channel that had something to ask."""
     inventory = open_inventory(plan.inventory, plan.device, plan.device_memory)
-    # a hit is an id and a score, met twice while bands and shards are merged
-    at_once = max(1, plan.memory_budget // (24 * plan.k))
+    # a hit is an id and a score, met twice while shards are merged, and ten numbers while kinds share a list
+    at_once = max(1, plan.memory_budget // (128 * plan.k))
     for batch in batches:
         for first in range(0, batch.num_rows, at_once):
             rows = batch.slice(first, at_once)
@@ -159,11 +163,13 @@ def query_vectors(channel: str, batch: Batch) -> np.ndarray:
 
 
 def bands_of(channel: str, batch: Batch) -> list[list[Clause]]:
-    """The channel's own clauses, one list a band; bands are filled one after the other."""
+    """The channel's own clauses, one list a band: of a chain channel the jobs that were met, and the new ones."""
     if channel == "terms":
         return [[_region(batch), _work(batch)]]
     if channel == "popular":
         return [[_region(batch)]]
+    if channel in (CLICK, APPLY):
+        return _kinds(len(batch))
     return _node_bands(batch.bands) if channel == "graph" else [[]]
 
 
@@ -181,6 +187,11 @@ def _node_bands(bands: list[Ragged]) -> list[list[Clause]]:
         [AnyOf(NODE_FIELD, band), *[NoneOf(NODE_FIELD, better) for better in bands[:number]]]
         for number, band in enumerate(bands)
     ]
+
+
+def _kinds(n: int) -> list[list[Clause]]:
+    least, below = np.full(n, UNMET), np.full(n, np.nextafter(UNMET, 0.0))
+    return [[Between(POPULARITY, least, None)], [Between(POPULARITY, None, below)]]
 
 
 def _promoted(batch: Batch) -> Clause:
@@ -230,36 +241,49 @@ def _passes(batch: Batch, flow: str, inventory: Inventory, plan: SearchPlan) -> 
 
 
 def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:
-    """The channel's answer over all shards. Of several bands, band b scores within (−b − 1, −b)."""
+    """The channel's answer over all shards. Of a graph's several bands, band b scores within (−b − 1, −b)."""
     asked_by_neighbors, channel = by_neighbors(channel, plan), _served(channel)
     if asked_by_neighbors:
-        neighbors = open_neighbors(plan.neighbors)
-        passes, prior = _passes(batch, flow, inventory, plan), partial(_prior_of, inventory, plan)
-        return merged(batch.chains[channel], neighbors, passes, prior, plan.k, plan.memory_budget)
+        found = _merged_by_kind(batch, channel, flow, inventory, plan)
+    else:
+        found = [_searched(channel, own, flow, batch, inventory, plan) for own in bands_of(channel, batch)]
+    if channel in (CLICK, APPLY):
+        met, new = found
+        return share_places(met, new, plan.new_weight)
+    if len(found) > 1:
+        found = [Hits(hits.ids, _band_scores(hits, number), hits.n_matches) for number, hits in enumerate(found)]
+    return reduce(partial(_appended, k=plan.k), found)
+
+
+def _merged_by_kind(batch: Batch, channel: str, flow: str, inventory: Inventory, plan: SearchPlan) -> list[Hits]:
+    neighbors, prior = open_neighbors(plan.neighbors), partial(_prior_of, inventory, plan)
+    passes = _passes(batch, flow, inventory, plan)
+
+    def of_kind(is_new: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return lambda rows, jobs: passes(rows, jobs) & ((inventory.popularity_of(jobs) < UNMET) == is_new)
+
+    chains = batch.chains[channel]
+    return [merged(chains, neighbors, of_kind(is_new), prior, plan.k, plan.memory_budget) for is_new in (False, True)]
+
+
+def _searched(channel: str, own: list[Clause], flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:
+    """The best of all shards under a band's clauses and those of every channel."""
     shared = [_promoted(batch)] if flow == PROMOTED else []
     shared += _open_at(batch) if plan.at_its_time else []
-    bands = bands_of(channel, batch)
     vectors = query_vectors(channel, batch)
-    found: Hits | None = None
-    for number, own in enumerate(bands):
-        parts = [
-            shard.index.search(
-                vectors,
-                k=plan.k,
-                where=AllOf(*own, *shared) if own or shared else None,
-                exclude=batch.excluded,
-                prior=prior_of(channel, shard.popularity, plan),
-                fingerprint=inventory.fingerprint,
-                memory_budget=plan.memory_budget,
-            )
-            for shard in inventory.shards
-        ]
-        hits = merge_hits(parts, plan.k)
-        if len(bands) > 1:
-            hits = Hits(hits.ids, _band_scores(hits, number), hits.n_matches)
-        found = hits if found is None else _appended(found, hits, plan.k)
-    assert found is not None
-    return found
+    parts = [
+        shard.index.search(
+            vectors,
+            k=plan.k,
+            where=AllOf(*own, *shared) if own or shared else None,
+            exclude=batch.excluded,
+            prior=prior_of(channel, shard.popularity, plan),
+            fingerprint=inventory.fingerprint,
+            memory_budget=plan.memory_budget,
+        )
+        for shard in inventory.shards
+    ]
+    return merge_hits(parts, plan.k)
 
 
 def _band_scores(hits: Hits, number: int) -> np.ndarray:

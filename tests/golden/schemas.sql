@@ -337,7 +337,7 @@ CREATE TABLE IF NOT EXISTS delta.`/lake/channel_candidates` (
   asked INT NOT NULL COMMENT 'How many were asked for.',
   eligible BIGINT NOT NULL COMMENT 'How many jobs passed the channel\'s terms and were not excluded.',
   returned INT NOT NULL COMMENT 'How many came back.',
-  candidates ARRAY<STRUCT<job_id: BIGINT, score: FLOAT>> NOT NULL COMMENT 'Best first.'
+  candidates ARRAY<STRUCT<job_id: BIGINT, score: FLOAT>> NOT NULL COMMENT 'Best first. A chain channel\'s scores fall within each fifty places, where new jobs have their share.'
 )
 USING DELTA
 PARTITIONED BY (run_id, channel)

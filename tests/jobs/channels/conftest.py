@@ -1,7 +1,10 @@
-"""A small inventory of two shards, built once: 60 jobs in 3 occupations and 4 regions."""
+"""A small inventory of two shards, built once: 60 jobs in 3 occupations and 4 regions, 12 of them new."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from jobs.channels.inventory import (
     EXPLAINED_FIELDS,
     PROMOTED_FIELD,
     ROW,
+    UNMET,
     Inventory,
     ShardSpec,
     build_shard,
@@ -20,10 +24,37 @@ from jobs.channels.inventory import (
     open_inventory,
     shard_name,
 )
+from jobs.channels.sharing import STRETCH
 
 DIM = 4
 N_JOBS = 60
 CLOSED_JOB = 59  # closed: no candidate, but a chain may name it
+
+
+def popularity_of(job: int) -> float:
+    """In twelve steps nobody met the job: what it has is a lot, in the same order."""
+    step = job * 37 % N_JOBS / N_JOBS
+    return step if step >= 0.2 else step * UNMET
+
+
+def is_new(job: int) -> bool:
+    return popularity_of(job) < UNMET
+
+
+def plainly_shared(
+    jobs: Iterable[int], score: Sequence[float], k: int = N_JOBS, new_weight: Fraction = Fraction(1)
+) -> list[int]:
+    """The list of a chain channel, stretch by stretch; `score` by job, ties by ascending id."""
+    ranked = sorted(jobs, key=lambda job: (-score[job], job))
+    met, new = [job for job in ranked if not is_new(job)], [job for job in ranked if is_new(job)]
+    share, listed, n_new = new_weight * len(new) / (len(met) + new_weight * len(new)), [], 0
+    for first in range(0, len(ranked), STRETCH):
+        end = min(first + STRETCH, len(ranked))
+        due = max(math.floor(end * share), sum(map(is_new, ranked[:end])), end - len(met))
+        due = min(due, len(new))
+        part = {*met[first - n_new : end - due], *new[n_new:due]}
+        listed, n_new = [*listed, *(job for job in ranked if job in part)], due
+    return listed[:k]
 
 
 def job_rows() -> pa.Table:
@@ -48,7 +79,7 @@ def job_rows() -> pa.Table:
             ],
             "posted_s": float(i) * 100,
             "closed_s": float("nan"),
-            "popularity": (i * 37 % N_JOBS) / N_JOBS,
+            "popularity": popularity_of(i),
             "vector": vectors[i].tolist(),
         }
         for i in reversed(range(N_JOBS))

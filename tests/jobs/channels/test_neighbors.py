@@ -24,7 +24,7 @@ from jobs.channels.neighbors import (
     shard_neighbors,
 )
 from jobs.channels.search import NEIGHBORS, ORGANIC, PROMOTED, search_batches
-from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS
+from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS, plainly_shared
 from tests.jobs.channels.test_search import QUERIES, QUERY, jobs, plan, query
 
 UNKNOWN = 999
@@ -137,8 +137,10 @@ def test_chains_are_served_from_neighbours_under_every_filter(inventory_uri, nei
     rows = found(inventory_uri, neighbors_uri, chains=NEIGHBORS)
     near = {job: plainly_nearest(inventory, job, 8) for job in range(N_JOBS)}
     assert set(jobs(rows[ORGANIC, "click_chain", 1])) == {*near[3], *near[4]}
-    assert jobs(rows[ORGANIC, "apply_chain", 1]) == near[3]
-    assert jobs(rows[ORGANIC, "click_chain", 3]) == [job for job in near[CLOSED_JOB] if job not in (5, 6)]
+    vectors = inventory.vectors_of(np.arange(N_JOBS)).astype(np.float64)
+    assert jobs(rows[ORGANIC, "apply_chain", 1]) == plainly_shared(near[3], vectors @ vectors[3])
+    others = [job for job in near[CLOSED_JOB] if job not in (5, 6)]
+    assert jobs(rows[ORGANIC, "click_chain", 3]) == plainly_shared(others, vectors @ vectors[CLOSED_JOB])
     assert set(jobs(rows[PROMOTED, "click_chain", 1])) == {job for job in {*near[3], *near[4]} if job % 6 == 0}
     in_time = found(inventory_uri, neighbors_uri, chains=NEIGHBORS, at_its_time=True)
     assert set(jobs(in_time[ORGANIC, "click_chain", 1])) == {job for job in {*near[3], *near[4]} if job <= 20}
@@ -169,5 +171,5 @@ def test_a_sample_merged_plainly_agrees(inventory_uri, neighbors_uri, inventory)
     batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory)
     how = replace(plan(inventory_uri), chains=NEIGHBORS, neighbors=neighbors_uri)
     for weight in (0.0, 0.3):
-        shares = channel_recall(CLICK, batch, inventory, replace(how, chain_popularity=weight, new_popularity=0.4))
+        shares = channel_recall(CLICK, batch, inventory, replace(how, chain_popularity=weight))
         assert len(shares) == 2 and all(share == 1.0 for share in shares)

@@ -12,7 +12,8 @@ from jobs.channels.batches import read_batch
 from jobs.channels.check import channel_recall
 from jobs.channels.inventory import Inventory, terms_by_field
 from jobs.channels.search import CHANNELS, ORGANIC, PROMOTED, SearchPlan, search_batches
-from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS
+from jobs.channels.sharing import share_places
+from tests.jobs.channels.conftest import CLOSED_JOB, N_JOBS, is_new, plainly_shared, popularity_of
 
 QUERY = pa.schema(
     [
@@ -95,12 +96,20 @@ def test_popular_orders_by_demand_never_by_id(inventory_uri):
 def test_popularity_moves_the_chain_channels_and_a_job_nobody_met_has_what_is_said(inventory_uri, inventory):
     vectors = inventory.vectors_of(np.arange(N_JOBS)).astype(np.float64)
     for weight, new in ((0.0, 0.4), (0.3, 0.4), (0.3, 0.9)):
-        popularity = np.array([i * 37 % N_JOBS / N_JOBS for i in range(N_JOBS)])
-        popularity[0] = new  # the only job that nobody has met
+        popularity = np.array([new if is_new(job) else popularity_of(job) for job in range(N_JOBS)])
         score = vectors @ vectors[CLOSED_JOB] + weight * popularity
-        expected = sorted((job for job in range(N_JOBS - 1) if job not in (5, 6)), key=lambda job: -score[job])
+        expected = plainly_shared((job for job in range(N_JOBS - 1) if job not in (5, 6)), score)
         rows = found(inventory_uri, k=60, chain_popularity=weight, new_popularity=new)
         assert jobs(rows[ORGANIC, "click_chain", 3]) == expected
+
+
+# 12 of the 59 open jobs are new; by score, the last of them, so that they have their share and no more
+@pytest.mark.parametrize(("new_weight", "n_new"), [(0, 3), (0.25, 3), (0.5, 5), (1, 10), (2, 12)])
+def test_new_jobs_have_their_share_of_a_chains_list(new_weight, n_new, inventory_uri):
+    rows = found(inventory_uri, k=50, chain_popularity=9.0, new_weight=new_weight)
+    for channel in ("click_chain", "apply_chain"):
+        assert sum(map(is_new, jobs(rows[ORGANIC, channel, 1]))) == n_new
+        assert rows[ORGANIC, channel, 1]["eligible"] == N_JOBS - 1
 
 
 def test_excluded_and_closed_jobs_never_come_back(inventory_uri):
@@ -128,8 +137,27 @@ def test_memory_changes_no_answer(inventory_uri, changes):
 @pytest.mark.parametrize("channel", CHANNELS[ORGANIC])
 def test_a_sample_searched_plainly_agrees(channel, inventory_uri, inventory):
     batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory)
-    shares = channel_recall(channel, batch, inventory, plan(inventory_uri, chain_popularity=0.3, new_popularity=0.4))
-    assert shares and all(share == 1.0 for share in shares)
+    for k, new_weight, new_popularity in (
+        (10, 1.0, 0.4),
+        (50, 0.3, 0.0),
+        (50, 0.0, 0.4),
+        (55, 1.0, 0.0),
+        (60, 3.0, 0.4),
+    ):
+        how = plan(inventory_uri, k=k, chain_popularity=0.3, new_weight=new_weight, new_popularity=new_popularity)
+        shares = channel_recall(channel, batch, inventory, how)
+        assert shares and all(share == 1.0 for share in shares)
+
+
+def test_a_list_without_the_new_jobs_share_is_no_plain_answer(inventory_uri, inventory, monkeypatch):
+    def unshared(met, new, new_weight):
+        return share_places(met, new, 0.0)
+
+    monkeypatch.setattr("jobs.channels.search.share_places", unshared)
+    batch = read_batch(pa.Table.from_pylist(QUERIES, schema=QUERY).to_batches()[0], inventory)
+    shares = channel_recall("click_chain", batch, inventory, plan(inventory_uri, k=50, chain_popularity=9.0))
+    # 3 of the new jobs that have 10 places; where two jobs are excluded, one of them new, 4 of 9
+    assert shares == [0.86, 0.9]
 
 
 def test_chain_vectors_are_weighted_means(inventory: Inventory, inventory_uri):
