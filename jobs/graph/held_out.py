@@ -27,8 +27,6 @@ REWEIGHED_AT = 1.0
 PATIENCE = 3
 # Losses that differ by a smaller share are equal: the weights are found no more exactly.
 SAME_LOSS = 1e-4
-# And those of the very same links, once weighed anew, by a smaller share than this.
-SAME_LINKS = 1e-6
 
 
 def last_of_each(kind: Ints, share: float = SHARE) -> NDArray[np.bool_]:
@@ -67,15 +65,10 @@ def held_out_losses(matches: Matches, is_held_out: NDArray[np.bool_], falling: l
 
 
 def least(losses: Sequence[float]) -> int:
-    """The place of the least loss, the first of equal ones; of strengths with the same links, the weakest.
+    """The place of the least loss, the first of equal ones.
 
-    That one shrinks their weights least, so that none of them falls below the quality that is kept.
-
-    >>> least([0.6, 0.50002, 0.5, 0.55]), least([0.6, 0.5, 0.5, 0.55])
-    (1, 2)
+    >>> least([0.6, 0.50002, 0.5, 0.55])
+    1
     """
     enough = min(losses) * (1 + SAME_LOSS)
-    place = next(place for place, loss in enumerate(losses) if loss <= enough)
-    while place + 1 < len(losses) and abs(losses[place + 1] / losses[place] - 1) < SAME_LINKS:
-        place += 1
-    return place
+    return next(place for place, loss in enumerate(losses) if loss <= enough)

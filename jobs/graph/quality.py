@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from jobs.graph.l1_path import Coefficients, Matches, l1_path, largest_strength,
 from jobs.graph.lists import Floats, Ints
 
 DECIMALS = 4
+# Held-out losses of the same links, weighed anew, differ by a smaller share than this.
+SAME_LINKS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,4 +150,9 @@ def chosen_point(points: Sequence[Point], penalty: Penalty) -> int:
     if penalty.strength > 0:
         return next(i for i, point in enumerate(points) if point.strength == penalty.strength)
     losses = [point.held_out_loss for point in points if point.held_out_loss is not None]
-    return least(losses) if losses else len(points) - 1
+    if not losses:
+        return len(points) - 1
+    first = least(losses)
+    # Weighed anew, their links are the same; but the strongest may shrink some of them below what is kept.
+    alike = takewhile(lambda place: abs(losses[place] / losses[first] - 1) < SAME_LINKS, range(first, len(losses)))
+    return max(alike, key=lambda place: (len(points[place].links), -place))

@@ -92,7 +92,10 @@ def test_the_point_asked_for() -> None:
 
     assert chosen() == 4, "that of the least loss, of nearly equal ones the strongest"
     path[2] = replace(path[2], held_out_loss=0.5)
-    assert chosen() == 2, "of those with the same links the weakest, which shrinks their weights least"
+    assert chosen() == 2, "of those with the same links one that keeps them all"
+    path[1] = point(4, 9, 0.7, 0.5)
+    assert chosen() == 4, "the strongest of these"
+    path[1] = point(4, 3, 0.4, 0.5)
     path[:] = [replace(point, held_out_loss=None) for point in path]
     assert chosen() == 1, "and the weakest where nothing is held out"
     assert (chosen(strength=4), chosen(strength=4, target_links=9), chosen(target_recall=0.1, target_links=9)) == (
