@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.figures import Figure
-from jobs.graph.learn import SAME_TERM, SEGMENTS
+from jobs.graph.learn import FROM_SAME, SEGMENTS
 
 
 def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: str) -> list[Figure]:
@@ -35,7 +35,7 @@ def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: s
 
 
 def _own(links: DataFrame) -> DataFrame:
-    return links.where(F.col("origin") != SAME_TERM)
+    return links.where(F.col("origin") != FROM_SAME)
 
 
 def hire_quality(

@@ -21,7 +21,7 @@ from jobs.graph.quality import Penalty
 from jobs.graph.segments import place_links
 
 SEGMENTS = ("seeker_segment", "job_segment")
-LEARNT, SAME_TERM = "learnt", "same"
+LEARNT, FROM_SAME = "learnt", "same"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def finished_graph(
     links = held(links)
     if inference.discount > 0 and not links.isEmpty():
         # what all terms have in common says of none which segments hire alike
-        links = held(links.unionByName(inferred_links(links.where(F.col("origin") != SAME_TERM), engine, inference)))
+        links = held(links.unionByName(inferred_links(links.where(F.col("origin") != FROM_SAME), engine, inference)))
     figures: list[Figure] = [Figure("graph_engine", 1, engine.name)]
     origins = links.groupBy("origin").count().collect()
     figures += [Figure("links_by_origin", row["count"], row["origin"]) for row in sorted(origins)]

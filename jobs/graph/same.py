@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.graph.learn import SAME_TERM, SEGMENTS, Learnt
+from jobs.graph.learn import FROM_SAME, SEGMENTS, Learnt
 from jobs.graph.meta_links import SAME, Template
 
 
@@ -38,7 +38,7 @@ def of_each_term(learnt: Learnt, templates: Sequence[Template], job_terms: DataF
         F.array(link).alias("meta_links"),
         *[F.coalesce(name, F.lit(0.0)).alias(name) for name in ("n_hires", "n_no_hires")],
         "quality",
-        F.lit(SAME_TERM).alias("origin"),
+        F.lit(FROM_SAME).alias("origin"),
     ).join(learnt.against, list(SEGMENTS), "left_anti")
     return (
         own.unionByName(each)

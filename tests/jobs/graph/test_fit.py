@@ -108,7 +108,8 @@ def test_a_link_of_the_same_term() -> None:
         rows.append((1, 0.5, False, [own], [], [into], []))
     others = draw.sample(rows, len(rows))
     rows = [row for hire, other in zip(rows, others, strict=True) for row in (hire, (4, 0.5, *hire[2:5], *other[5:]))]
-    found = fitted(rows, Penalty(), templates=[Template(seeker="occupation", job="occupation", same=True)])
+    same = [Template(seeker="occupation", job="occupation", same=True)]
+    found = fitted(rows, Penalty(strength=4), templates=same)
     (link,) = (row for row in found["link"] if row["quality"] is not None)
     assert (link["seeker_segment"], link["job_segment"]) == ("occupation=*", "occupation=*")
     assert link["quality"] > 3, "odds of twenty and more"
@@ -119,6 +120,8 @@ def test_a_link_of_the_same_term() -> None:
     assert {(row["seeker_field"], row["job_field"]) for row in found["same_term"]} == {("occupation", "occupation")}
     assert all(row["term"] >= 0 for row in found["hired_term"])
     assert not fitted(rows, Penalty(), templates=TEMPLATES)["same_term"]
+    (link,) = (row for row in fitted(rows, Penalty(), templates=same)["link"] if row["quality"] is not None)
+    assert link["seeker_segment"] == "occupation=*", "later hires ask for it too"
 
 
 def test_where_there_is_nothing_to_learn(world: list[Row]) -> None:
