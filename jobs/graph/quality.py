@@ -31,8 +31,8 @@ class Penalty:
     lead one to expect, however many pairs there are (a pair counts as its weight over the mean weight).
     scikit-learn's C is 1 / strength. The path has the strengths that are a power of √2 times `weakest_strength`, from
     where the first link enters. Of these the one is chosen whose links foretell best the last fifth of the pairs,
-    learnt from the others (see `held_out`), and weaker ones are left out once they are worse; the weakest is chosen
-    where these cannot say. What is above 0 chooses instead:
+    learnt from the others (see `held_out`), of those with the same links the strongest that keeps them all; weaker ones
+    are left out once they are worse, and the weakest is chosen where these cannot say. What is above 0 chooses instead:
     `target_recall`, the strongest that reaches it; else `target_links`, the weakest that keeps no more; else
     `strength`, which the path's are then a power of √2 times. Where no point reaches a target, it is the nearest: the
     weakest, and the strongest.
