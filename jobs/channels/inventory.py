@@ -37,7 +37,8 @@ ROW = pa.schema(
 
 NODE_FIELD = "node"
 PROMOTED_FIELD = "promoted"
-POSTED, CLOSED, POPULARITY = "posted_s", "closed_s", "popularity"
+MET_FIELD = "met"  # 1 of a job that somebody acted on, 0 of a new one
+POSTED, CLOSED = "posted_s", "closed_s"
 # A job that nobody acted on has less popularity than this: a lot, for an order that is nobody's.
 UNMET = 0.001
 
@@ -92,12 +93,13 @@ def build_shard(rows: pa.Table, spec: ShardSpec, folder: Path) -> int:
     inventory = rows.filter(pa.array(is_open)).combine_chunks()
     terms = terms_by_field(inventory.column("terms"), spec.fields)
     times = {name: inventory.column(name).to_numpy() for name in (POSTED, CLOSED)}
-    popularity = inventory.column(POPULARITY).to_numpy()
+    popularity = inventory.column("popularity").to_numpy()
+    met = Ragged(np.arange(len(popularity) + 1, dtype=np.int64), (popularity >= UNMET).astype(np.int32))
     index = TermKnnIndex.build(
         job_ids[is_open],
         np.ascontiguousarray(vectors[is_open]),
-        terms=terms,
-        numbers={**times, POPULARITY: popularity.astype(np.float64)},
+        terms={**terms, MET_FIELD: met},
+        numbers=times,
         storage=spec.storage,
         fingerprint=spec.fingerprint,
         device="cpu",

@@ -19,8 +19,8 @@ from gpu_retrieval.clauses import Clause
 from jobs.channels.batches import Batch, Pooling, read_batch
 from jobs.channels.inventory import (
     CLOSED,
+    MET_FIELD,
     NODE_FIELD,
-    POPULARITY,
     POSTED,
     PROMOTED_FIELD,
     UNMET,
@@ -169,7 +169,8 @@ def bands_of(channel: str, batch: Batch) -> list[list[Clause]]:
     if channel == "popular":
         return [[_region(batch)]]
     if channel in (CLICK, APPLY):
-        return _kinds(len(batch))
+        # by terms, whose jobs are drawn: of a range, either search would look at all jobs
+        return [[_of_all(MET_FIELD, value, len(batch))] for value in (1, 0)]
     return _node_bands(batch.bands) if channel == "graph" else [[]]
 
 
@@ -189,14 +190,9 @@ def _node_bands(bands: list[Ragged]) -> list[list[Clause]]:
     ]
 
 
-def _kinds(n: int) -> list[list[Clause]]:
-    least, below = np.full(n, UNMET), np.full(n, np.nextafter(UNMET, 0.0))
-    return [[Between(POPULARITY, least, None)], [Between(POPULARITY, None, below)]]
-
-
-def _promoted(batch: Batch) -> Clause:
-    n = len(batch)
-    return AnyOf(PROMOTED_FIELD, Ragged(np.arange(n + 1, dtype=np.int64), np.ones(n, np.int32)))
+def _of_all(field: str, value: int, n: int) -> Clause:
+    """What n queries ask alike."""
+    return AnyOf(field, Ragged(np.arange(n + 1, dtype=np.int64), np.full(n, value, np.int32)))
 
 
 def _open_at(batch: Batch) -> list[Clause]:
@@ -223,7 +219,7 @@ def _prior_of(inventory: Inventory, plan: SearchPlan, jobs: np.ndarray) -> np.nd
 
 
 def _passes(batch: Batch, flow: str, inventory: Inventory, plan: SearchPlan) -> Callable[..., np.ndarray]:
-    """(rows, jobs) → bool: what `_promoted`, `_open_at` and the exclusions ask, of single open jobs."""
+    """(rows, jobs) → bool: what the flow, `_open_at` and the exclusions ask, of single open jobs."""
     known, code = np.unique(batch.excluded.values, return_inverse=True)
     excluded = np.sort(batch.excluded.row_numbers() * len(known) + code)
 
@@ -268,7 +264,7 @@ def _merged_by_kind(batch: Batch, channel: str, flow: str, inventory: Inventory,
 
 def _searched(channel: str, own: list[Clause], flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:
     """The best of all shards under a band's clauses and those of every channel."""
-    shared = [_promoted(batch)] if flow == PROMOTED else []
+    shared = [_of_all(PROMOTED_FIELD, 1, len(batch))] if flow == PROMOTED else []
     shared += _open_at(batch) if plan.at_its_time else []
     vectors = query_vectors(channel, batch)
     parts = [
