@@ -305,4 +305,4 @@ def _rarest(clause: AllIn, asked: Ragged, segments: list[DeviceSegment]) -> Ragg
     """The one term of each row (none empty) that fewest jobs carry."""
     counts = term_counts(clause.field, asked.values, segments)
     by_count = np.lexsort((counts, asked.row_numbers()))
-    return Ragged(np.arange(len(asked) + 1, dtype=np.int64), asked.values[by_count[asked.offsets[:-1]]])
+    return Ragged.of_one(asked.values[by_count[asked.offsets[:-1]]])

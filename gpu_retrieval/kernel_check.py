@@ -70,7 +70,7 @@ def small_task(backend: Backend, storage: str) -> SearchTask:
     for first in (0, N_JOBS * 3 // 4):
         n = N_JOBS * 3 // 4 if first == 0 else N_JOBS // 4
         skills = Ragged(np.arange(n + 1, dtype=np.int64) * 2, rng.integers(0, 30, 2 * n, dtype=np.int32))
-        region = Ragged(np.arange(n + 1, dtype=np.int64), rng.integers(0, 12, n, dtype=np.int32))
+        region = Ragged.of_one(rng.integers(0, 12, n, dtype=np.int32))
         terms = {"region": region, "skill": skills}
         vectors = rng.standard_normal((n, D)).astype(np.float32)
         ids = np.arange(first, first + n, dtype=np.int64)

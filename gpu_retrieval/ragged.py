@@ -56,6 +56,15 @@ class Ragged:
         offsets[1:] = np.cumsum([len(row) for row in lists], dtype=np.int64)
         return cls(offsets, np.concatenate([*lists, np.empty(0, dtype=dtype)]))
 
+    @classmethod
+    def of_one(cls, values: np.ndarray) -> Ragged:
+        """Rows of one value each, of these (n,).
+
+        >>> Ragged.of_one(np.array([7, 9])).offsets.tolist()
+        [0, 1, 2]
+        """
+        return cls(np.arange(len(values) + 1, dtype=np.int64), values)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

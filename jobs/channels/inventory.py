@@ -94,7 +94,7 @@ def build_shard(rows: pa.Table, spec: ShardSpec, folder: Path) -> int:
     terms = terms_by_field(inventory.column("terms"), spec.fields)
     times = {name: inventory.column(name).to_numpy() for name in (POSTED, CLOSED)}
     popularity = inventory.column("popularity").to_numpy()
-    met = Ragged(np.arange(len(popularity) + 1, dtype=np.int64), (popularity >= UNMET).astype(np.int32))
+    met = Ragged.of_one((popularity >= UNMET).astype(np.int32))
     index = TermKnnIndex.build(
         job_ids[is_open],
         np.ascontiguousarray(vectors[is_open]),

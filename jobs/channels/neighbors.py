@@ -88,7 +88,7 @@ def nearest(ids: np.ndarray, country: Ragged, inventory: Inventory, plan: Neighb
     at_once, parts = max(1, plan.memory_budget // (24 * n)), [Hits.none(0, n)]
     for first in range(0, len(ids), at_once):
         rows = np.arange(first, min(first + at_once, len(ids)))
-        own = Ragged(np.arange(len(rows) + 1, dtype=np.int64), ids[rows])
+        own = Ragged.of_one(ids[rows])
         countries = country.take(rows)
         where = AnyOf(COUNTRY, countries, applies=np.diff(countries.offsets) > 0)
         found = [

@@ -192,7 +192,7 @@ def _node_bands(bands: list[Ragged]) -> list[list[Clause]]:
 
 def _of_all(field: str, value: int, n: int) -> Clause:
     """What n queries ask alike."""
-    return AnyOf(field, Ragged(np.arange(n + 1, dtype=np.int64), np.full(n, value, np.int32)))
+    return AnyOf(field, Ragged.of_one(np.full(n, value, np.int32)))
 
 
 def _open_at(batch: Batch) -> list[Clause]:

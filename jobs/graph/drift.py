@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.figures import Figure
-from jobs.graph.learn import FROM_SAME, SEGMENTS
+from jobs.graph.learn import SEGMENTS, without_same
 
 
 def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: str) -> list[Figure]:
@@ -19,7 +19,7 @@ def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: s
     """
     flags = [
         rows.select(*SEGMENTS, F.lit(True).alias(name)).distinct()
-        for name, rows in (("was", _own(before)), ("is", _own(now)), ("speaks_against", against))
+        for name, rows in (("was", without_same(before)), ("is", without_same(now)), ("speaks_against", against))
     ]
     both = flags[0].join(flags[1], list(SEGMENTS), "full").join(flags[2], list(SEGMENTS), "left")
     was, stays, speaks = (F.coalesce(name, F.lit(False)) for name in ("was", "is", "speaks_against"))
@@ -32,10 +32,6 @@ def link_drift(before: DataFrame, now: DataFrame, against: DataFrame, version: s
     row = both.agg(*[F.count(F.when(condition, True)).alias(name) for name, condition in counted.items()]).first()
     assert row is not None
     return [Figure(name, row[name], version) for name in counted]
-
-
-def _own(links: DataFrame) -> DataFrame:
-    return links.where(F.col("origin") != FROM_SAME)
 
 
 def hire_quality(

@@ -95,6 +95,11 @@ def no_links(spark: SparkSession) -> Learnt:
     return Learnt.of(spark.createDataFrame([], FITTED_DDL))
 
 
+def without_same(links: DataFrame) -> DataFrame:
+    """The links but those that any term on both sides makes, one for each term."""
+    return links.where(F.col("origin") != FROM_SAME)
+
+
 def finished_graph(
     links: DataFrame, engine: GraphEngine, inference: Inference
 ) -> tuple[DataFrame | None, list[Figure]]:
@@ -106,7 +111,7 @@ def finished_graph(
     links = held(links)
     if inference.discount > 0 and not links.isEmpty():
         # what all terms have in common says of none which segments hire alike
-        links = held(links.unionByName(inferred_links(links.where(F.col("origin") != FROM_SAME), engine, inference)))
+        links = held(links.unionByName(inferred_links(without_same(links), engine, inference)))
     figures: list[Figure] = [Figure("graph_engine", 1, engine.name)]
     origins = links.groupBy("origin").count().collect()
     figures += [Figure("links_by_origin", row["count"], row["origin"]) for row in sorted(origins)]
