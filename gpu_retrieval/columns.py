@@ -67,11 +67,8 @@ class TermColumn:
 
     def postings(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the postings of each term start and end; an empty span for a term that nobody has."""
-        if len(self.terms) == 0:
-            return np.zeros(len(values), np.int64), np.zeros(len(values), np.int64)
-        at = np.minimum(np.searchsorted(self.terms, values), len(self.terms) - 1)
-        starts = self.starts[at]
-        return starts, np.where(self.terms[at] == values, self.starts[at + 1], starts)
+        at, (starts, lengths) = self.places(values), self.spans
+        return starts[at], starts[at] + lengths[at]
 
     @cached_property
     def forward(self) -> tuple[np.ndarray, np.ndarray]:
@@ -138,10 +135,11 @@ class TermColumn:
 
     def codes(self, sets: Ragged) -> Ragged:
         """Rows of terms as places in `terms`, still ascending; without those that nobody has."""
-        at = np.searchsorted(self.terms, sets.values)
-        known = np.flatnonzero(at < len(self.terms))
-        known = known[self.terms[at[known]] == sets.values[known]]
-        return Ragged(np.searchsorted(known, sets.offsets).astype(np.int64), at[known].astype(np.int32))
+        at = self.places(sets.values)
+        known = np.flatnonzero(at >= 0)
+        if len(known) == len(at):
+            return Ragged.trusted(sets.offsets, at.astype(np.int32, copy=False))
+        return Ragged.trusted(np.searchsorted(known, sets.offsets).astype(np.int64), at[known].astype(np.int32))
 
     def carried(self, row: int, values: np.ndarray) -> np.ndarray:
         """(values,) bool: which of these terms the row carries."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+# Values that are sorted by insertion.
+FEW = 32
+
 
 @njit(nogil=True, cache=True)
 def _mixed(word):
@@ -18,16 +21,38 @@ def _mixed(word):
 
 
 @njit(parallel=True, nogil=True, cache=True)
+def order_rows(offsets, values, sizes):
+    """Each row's different values, ascending, to its beginning; how many there are."""
+    for row in prange(len(sizes)):
+        own = values[offsets[row] : offsets[row + 1]]
+        if len(own) > FEW:
+            own.sort()
+        for i in range(1, len(own) if len(own) <= FEW else 0):
+            value, at = own[i], i
+            while at > 0 and own[at - 1] > value:
+                own[at] = own[at - 1]
+                at -= 1
+            own[at] = value
+        n = min(1, len(own))
+        for i in range(1, len(own)):
+            own[n] = own[i]
+            n += own[i] != own[n - 1]
+        sizes[row] = n
+
+
+@njit(parallel=True, nogil=True, cache=True)
 def hash_rows(offsets, values, hashes):
     """A hash of each row's values, in their order."""
     for row in prange(len(hashes)):
         # Places of an array of its own are known not to be negative, else nothing is done side by side.
         own = values[offsets[row] : offsets[row + 1]]
         total = np.uint64(len(own))
-        # The sum of products with odd numbers of their own, which has no chain of dependent steps.
+        # The sum of products with odd numbers of their own, which has no chain of dependent steps. Each is folded: the
+        # factors are a series, so that sums of bare products would be equal wherever two sums of the values are.
         factor = np.uint64(0x9E3779B97F4A7C15)
         for i in range(len(own)):
-            total += (np.uint64(own[i]) + np.uint64(1)) * factor
+            product = (np.uint64(own[i]) + np.uint64(1)) * factor
+            total += product ^ (product >> np.uint64(32))
             factor += np.uint64(0xD1342543DE82EF96)
         hashes[row] = _mixed(total)
 

@@ -73,7 +73,7 @@ class Ragged:
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
     @classmethod
-    def _of(cls, offsets: np.ndarray, values: np.ndarray) -> Ragged:
+    def trusted(cls, offsets: np.ndarray, values: np.ndarray) -> Ragged:
         """Without checks: what they cost is more than what a row does."""
         ragged = object.__new__(cls)
         object.__setattr__(ragged, "offsets", offsets)
@@ -86,7 +86,7 @@ class Ragged:
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Ragged._of(offsets, self.values[source])
+        return Ragged.trusted(offsets, self.values[source])
 
     def row_numbers(self) -> np.ndarray:
         """(values,) int64: the row that each value belongs to."""
@@ -100,6 +100,14 @@ class Ragged:
             rises[inner - 1] = True
         if rises.all():
             return self
+        if compiled.AVAILABLE and len(self.values) >= WORTH_HASHING:
+            values, sizes = self.values.copy(), np.empty(len(self), dtype=np.int64)
+            compiled.keys().order_rows(self.offsets, values, sizes)
+            offsets = np.concatenate([[0], np.cumsum(sizes)])
+            if offsets[-1] == len(values):
+                return Ragged.trusted(self.offsets, values)
+            places = np.repeat(self.offsets[:-1] - offsets[:-1], sizes) + np.arange(offsets[-1])
+            return Ragged.trusted(offsets, values[places])
         keys = np.sort((self.row_numbers() << 32) | self.values)
         keys = keys[np.diff(keys, prepend=-1) != 0]
         offsets = np.searchsorted(keys, np.arange(len(self) + 1, dtype=np.int64) << 32)

@@ -197,3 +197,12 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
     monkeypatch.setattr(compiled, "AVAILABLE", False)
     plain = ask.search(index, plan="scan")
     assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
+def test_rows_of_equal_sums_have_hashes_of_their_own():
+    """A thousand orders of the same terms, many with the same sum of places times terms too."""
+    rng = np.random.default_rng(5)
+    rows = Ragged.from_lists([rng.permutation(12) for _ in range(1_000)])
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    compiled.keys().hash_rows(rows.offsets, rows.values, hashes)
+    assert len(np.unique(hashes)) == len({row.tobytes() for row in rows.values.reshape(-1, 12)})
