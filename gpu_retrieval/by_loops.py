@@ -58,22 +58,10 @@ class ByLoops:
         self.hits, self.keys = hits, hits.ids.view(np.uint64).reshape(-1)
         self.n_best = np.zeros(len(self.rows), dtype=np.int64)
         self.n_matches = np.zeros(len(self.rows), dtype=np.int64)
-        self.no_prior = np.empty(0, dtype=np.float32)
 
     def enter(self, segment: DeviceSegment, base: int) -> None:
         """Goes on to a segment, whose first row is `base` in the order of ids."""
-        coarse, prior = segment.host.coarse, self.no_prior if self.task.prior is None else self.task.prior
-        self.jobs = self.loops.Jobs(
-            _fixed(coarse.rows.reshape(-1)),
-            _fixed(coarse.bounds.reshape(-1)),
-            coarse.widest,
-            coarse.longest,
-            _fixed(segment.host.vectors.reshape(-1)),
-            _fixed(prior),
-            float(np.abs(prior).max(initial=0)),
-            _fixed(self.task.order.ranks),
-            base,
-        )
+        self.jobs = self.loops.jobs_of(segment.host, self.task.order.ranks, self.task.prior, base)
         self.asked = self.checks.asked(self.groups, self.rows, segment)
 
     def take_in(self, batch: Batch, found: Candidates) -> None:
@@ -84,13 +72,13 @@ class ByLoops:
         if len(pieces) == 0:
             return
         work = self.loops.Work(
-            _fixed(found.cells.rows),
+            self.loops.fixed(found.cells.rows),
             pieces,
-            _fixed(self.queries[span]),
-            _fixed(self.asked.numbers),
+            self.loops.fixed(self.queries[span]),
+            self.loops.fixed(self.asked.numbers),
             np.ascontiguousarray(self.asked.low[:, span]),
             np.ascontiguousarray(self.asked.high[:, span]),
-            _fixed(self.asked.terms),
+            self.loops.fixed(self.asked.terms),
             np.ascontiguousarray(self.asked.spans[:, span]),
             self.asked.tables,
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
@@ -123,10 +111,3 @@ class ByLoops:
         hits = self.hits
         hits.n_matches[self.rows] = self.n_matches
         self.loops.decode(self.n_best, self.rows, self.task.order.sorted_ids, hits.ids, hits.scores)
-
-
-def _fixed(array: np.ndarray) -> np.ndarray:
-    """A view that is read only, as arrays of a loaded index are: one compiled form for both."""
-    view = array.view()
-    view.flags.writeable = False
-    return view

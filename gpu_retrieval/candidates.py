@@ -60,7 +60,7 @@ class Drawing:
     def __init__(self, task: SearchTask, groups: Groups, *, checks: bool) -> None:
         self.task, self.groups = task, groups
         self.left = groups.left if checks else None
-        self.excluded = None if task.exclude is None else _excluded_rows(task)
+        self.excluded = None if task.exclude is None else excluded_rows(task)
         self.max_rows = self.max_drawn = max(1, task.memory_budget // 8 // BYTES_PER_ROW)
         if groups.kept is None and task.alive is None and compiled.AVAILABLE:
             self.max_drawn = max(1, task.memory_budget // 8 // BYTES_PER_DRAWN)
@@ -129,7 +129,7 @@ class Drawing:
         queries = groups.order[batch.start : batch.stop]
         cells = Cells.of(rows, np.repeat(starts, sizes), np.repeat(lengths, sizes), queries)
         mask = None if self.left is None else passing(self.left, cells, segment, groups.sets)
-        return Candidates(cells, sizes, self._without_excluded(mask, cells, base))
+        return Candidates(cells, sizes, without_excluded(self.excluded, mask, cells, base))
 
     def _shared_rows(self, batch: Batch, segment: Segment, base: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, alive and passing what the group shares; where each group's begin, and how many."""
@@ -158,25 +158,28 @@ class Drawing:
         as_found = self.excluded is None and column.is_single
         return _draw(column, starts, ends, asked.offsets, low, high, as_found=as_found)
 
-    def _without_excluded(self, mask: np.ndarray | None, cells: Cells, base: int) -> np.ndarray | None:
-        if self.excluded is None or len(cells) == 0:
-            return mask
-        shut_out = self.excluded
-        first = np.searchsorted(shut_out[:, 0], cells.queries, side="left")
-        counts = np.searchsorted(shut_out[:, 0], cells.queries, side="right") - first
-        entries = np.repeat(np.arange(len(counts)), counts)
-        at = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(len(entries))
-        rows = shut_out[at, 1] - base
-        starts, ends = cells.starts[entries], cells.starts[entries] + cells.lengths[entries]
-        places = lower_bound(cells.rows, starts, ends, rows)
-        found = places < ends
-        found[found] = cells.rows[places[found]] == rows[found]
-        if not found.any():
-            return mask
-        if mask is None:
-            mask = np.ones(len(cells), dtype=bool)
-        mask[(cells.offsets[entries] + places - starts)[found]] = False
+
+def without_excluded(
+    shut_out: np.ndarray | None, mask: np.ndarray | None, cells: Cells, base: int
+) -> np.ndarray | None:
+    """The mask of the cells, whose rows ascend within an entry, without the pairs `shut_out` (`excluded_rows`)."""
+    if shut_out is None or len(cells) == 0:
         return mask
+    first = np.searchsorted(shut_out[:, 0], cells.queries, side="left")
+    counts = np.searchsorted(shut_out[:, 0], cells.queries, side="right") - first
+    entries = np.repeat(np.arange(len(counts)), counts)
+    at = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(len(entries))
+    rows = shut_out[at, 1] - base
+    starts, ends = cells.starts[entries], cells.starts[entries] + cells.lengths[entries]
+    places = lower_bound(cells.rows, starts, ends, rows)
+    found = places < ends
+    found[found] = cells.rows[places[found]] == rows[found]
+    if not found.any():
+        return mask
+    if mask is None:
+        mask = np.ones(len(cells), dtype=bool)
+    mask[(cells.offsets[entries] + places - starts)[found]] = False
+    return mask
 
 
 def _within(
@@ -225,7 +228,7 @@ def _draw(
     return (keys & 0x7FFFFFFF).astype(np.int32), bounds[:-1], np.diff(bounds)
 
 
-def _excluded_rows(task: SearchTask) -> np.ndarray:
+def excluded_rows(task: SearchTask) -> np.ndarray:
     """(pairs, 2) int64: query and row to shut out, by ascending query."""
     assert task.exclude is not None
     at, rows = task.order.find(task.exclude.values)

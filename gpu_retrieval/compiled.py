@@ -28,6 +28,16 @@ def scoring() -> ModuleType:
     return importlib.import_module("gpu_retrieval.score_loops")
 
 
+def terms() -> ModuleType:
+    """Loops that score candidates term at a time; ImportError where Numba is missing."""
+    return importlib.import_module("gpu_retrieval.score_terms")
+
+
+def entries() -> ModuleType:
+    """Loops that list what is to be scored term at a time; ImportError where Numba is missing."""
+    return importlib.import_module("gpu_retrieval.entry_loops")
+
+
 def digest(*modules: str) -> str:
     """SHA-256 of the sources of these modules of the package."""
     sha = hashlib.sha256()

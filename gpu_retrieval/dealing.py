@@ -60,8 +60,8 @@ class Hand:
         )
 
     def search(self, whole: SearchTask, plan: str) -> Hits:
-        task, d = self.task(whole), whole.queries.shape[1]
-        name, _ = choose_plan(plan, lambda: task.groups, self.last - self.first, d, self.backend)
+        task = self.task(whole)
+        name, _ = choose_plan(plan, task)
         with self.backend.active():
             return PLANS[name](task)
 

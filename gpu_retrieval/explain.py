@@ -7,18 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, describe, walk
-from gpu_retrieval.groups import group_queries
 from gpu_retrieval.plans import choose_plan
 from gpu_retrieval.scan import final_score_bits, stretches
 from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.tiles import tile
 from gpu_retrieval.topk import key_scores, score_keys
-
-# `explain` is asked without a k; the plan hardly depends on it.
-EXPLAINED_K = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,23 +153,17 @@ def n_queries(where: Clause) -> int:
     return 0
 
 
-def explain(segments: list[DeviceSegment], n_jobs: int, where: Clause | None) -> str:
+def explain(task: SearchTask) -> str:
     """The plan with its reason, and a line a clause: rows, distinct rows, postings a query."""
-    first = segments[0].host
-    d = first.vectors.shape[1]
-    n_rows = sum(len(segment) for segment in segments)
-    n, k = (0 if where is None else n_queries(where)), min(EXPLAINED_K, n_jobs)
-    beside = compiled.AVAILABLE and not segments[0].backend.on_gpu
-    name, reason = choose_plan(
-        "auto", lambda: group_queries(where, n, segments, d, k, beside=beside), n_rows, d, segments[0].backend
-    )
+    segments, n_jobs, where, d = task.segments, task.n_alive, task.where, task.queries.shape[1]
+    name, reason = choose_plan("auto", task)
     lines = [
         f"plan {name}: {reason}",
-        f"{n_jobs:,} jobs in {len(segments)} segment(s), {d} components, scan of {first.storage}",
+        f"{n_jobs:,} jobs in {len(segments)} segment(s), {d} components, scan of {segments[0].host.storage}",
     ]
     if where is None:
         return "\n".join([*lines, "no filter: every job is eligible"])
-    lines.append(f"filters of {n_queries(where):,} queries:")
+    lines.append(f"filters of {len(task.queries):,} queries:")
     for path, clause in walk(where):
         indent = "  " * (path.count(" > ") + 1)
         lines.append(f"{indent}{describe(clause)}{_counts(clause, segments, n_jobs)}")

@@ -82,6 +82,11 @@ class Groups:
     def __len__(self) -> int:
         return len(self.driver)
 
+    @property
+    def n_drawn_a_query(self) -> float:
+        """Jobs that a query draws, on average."""
+        return float((self.n_drawn * np.diff(self.starts)).sum()) / max(1, len(self.order))
+
 
 def term_counts(field: str, values: np.ndarray, segments: list[DeviceSegment]) -> np.ndarray:
     """(values,) int64: how many rows carry each term."""

@@ -23,7 +23,9 @@ from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
-LEAST_BUDGET = 1 << 20
+LEAST_BUDGET, MEMORY_BUDGET = 1 << 20, 2 << 30
+# `explain` is asked without a k; the plan hardly depends on it.
+EXPLAINED_K = 100
 
 
 class TermKnnIndex:
@@ -139,7 +141,7 @@ class TermKnnIndex:
         exclude: Ragged | None = None,
         prior: np.ndarray | None = None,
         fingerprint: str = "",
-        memory_budget: int = 2 << 30,
+        memory_budget: int = MEMORY_BUDGET,
         plan: str = "auto",
     ) -> Hits:
         """The k best jobs of each query that pass `where` and are not in `exclude`.
@@ -155,15 +157,15 @@ class TermKnnIndex:
         self._check_fingerprint(fingerprint)
         if len(self._backends) > 1:
             return dealing.search(task, plan, self._backends)
-        name, _ = choose_plan(plan, lambda: task.groups, len(self._rows), self.d, self._backend)
+        name, _ = choose_plan(plan, task)
         with self._backend.active():
             return PLANS[name](task)
 
     def explain(self, where: Clause | None = None) -> str:
         """The plan that a search with this filter takes and why, and what each clause touches, in words."""
-        if where is not None:
-            check_where(where, explaining.n_queries(where), self.fields, self.numbers)
-        words = explaining.explain(self._segments, len(self), where)
+        n_queries = 0 if where is None else explaining.n_queries(where)
+        task = self._task(np.zeros((n_queries, self.d), np.float32), EXPLAINED_K, where, None, None, MEMORY_BUDGET)
+        words = explaining.explain(task)
         if not self._backend.on_gpu:
             return words
         return "\n".join([words, *dealing.describe(self._rows, self._backends, self._device_memory)])

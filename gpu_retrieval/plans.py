@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpu_retrieval import by_kernels, compiled
+from gpu_retrieval import by_kernels, by_terms, compiled
 from gpu_retrieval.backend import Backend
-from gpu_retrieval.groups import CHECK_NS, Groups, pair_ns
+from gpu_retrieval.groups import CHECK_NS, pair_ns
 from gpu_retrieval.kernel_check import ready
-from gpu_retrieval.shared import scan, shared
+from gpu_retrieval.shared import WORTH_LOADING, scan, shared
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 
-PLANS: dict[str, Callable[[SearchTask], Hits]] = {"scan": scan, "shared": shared, "kernels": by_kernels.search}
+PLANS: dict[str, Callable[[SearchTask], Hits]] = {
+    "scan": scan,
+    "shared": shared,
+    "terms": by_terms.search,
+    "kernels": by_kernels.search,
+}
 # Without Numba a group is some dozen calls of NumPy, and a candidate's selection is a partition; a pair of the
 # scan by arrays, per component and beside it.
 ARRAYS_GROUP_NS, ARRAYS_FACTOR = 1_000_000.0, 40.0
@@ -25,14 +30,13 @@ ARRAYS_NS_PER_COMPONENT, ARRAYS_NS = 0.012, 3.0
 
 def plans_on(backend: Backend) -> tuple[str, ...]:
     """The plans that a search there can take."""
-    return tuple(plan for plan in PLANS if plan != "kernels" or ready(backend))
+    there = {"kernels": ready(backend), "terms": compiled.AVAILABLE and not backend.on_gpu}
+    return tuple(plan for plan in PLANS if there.get(plan, True))
 
 
-def choose_plan(plan: str, groups: Callable[[], Groups], n_rows: int, d: int, backend: Backend) -> tuple[str, str]:
-    """The plan's name and why it is taken; ValueError for a plan that there is not on the backend's device.
-
-    `groups` is asked for only where the counts decide.
-    """
+def choose_plan(plan: str, task: SearchTask) -> tuple[str, str]:
+    """The plan's name and why it is taken; ValueError for a plan that there is not on the task's device."""
+    backend, d, n_queries = task.backend, task.queries.shape[1], len(task.queries)
     if plan != "auto":
         if plan not in (known := plans_on(backend)):
             raise ValueError(f"plan: expected 'auto' or one of {sorted(known)}, got {plan!r}")
@@ -41,21 +45,28 @@ def choose_plan(plan: str, groups: Callable[[], Groups], n_rows: int, d: int, ba
         return "kernels", "on a GPU: jobs are drawn, checked, scored and selected there"
     if backend.on_gpu:
         return "scan", "on a GPU without the kernels: candidates are drawn on the host, which a GPU does not wait for"
-    found = groups()
-    n_queries = len(found.order)
-    if n_queries == found.n_undriven:
+    groups, n_rows = task.groups, sum(len(segment) for segment in task.segments)
+    if n_queries == groups.n_undriven:
         return "scan", "no query has an AnyOf or AllIn to draw jobs from"
     # What is not drawn by is checked for every pair of a scan.
-    shared_ns, scan_pair_ns = found.cost_ns, pair_ns(d) + CHECK_NS
+    scan_pair_ns = pair_ns(d) + CHECK_NS
+    costs = {"shared": groups.cost_ns}
     if not compiled.AVAILABLE:
-        shared_ns = ARRAYS_FACTOR * shared_ns + ARRAYS_GROUP_NS * len(found)
+        costs["shared"] = ARRAYS_FACTOR * groups.cost_ns + ARRAYS_GROUP_NS * len(groups)
         scan_pair_ns = ARRAYS_NS_PER_COMPONENT * d + ARRAYS_NS
-    scan_ns = n_queries * n_rows * scan_pair_ns
-    mean = float((found.n_drawn * (found.starts[1:] - found.starts[:-1])).sum()) / n_queries
+    costs["scan"] = n_queries * n_rows * scan_pair_ns
     reason = (
-        f"{n_queries:,} queries in {len(found):,} groups draw {mean:,.1f} of {n_rows:,} jobs on average; "
-        f"estimated {shared_ns / n_queries / 1e3:,.1f} µs a query against {scan_ns / n_queries / 1e3:,.1f} by scan"
+        f"{n_queries:,} queries in {len(groups):,} groups draw {groups.n_drawn_a_query:,.1f} of {n_rows:,} jobs each"
     )
-    if found.n_undriven:
-        reason += f"; {found.n_undriven:,} queries that nothing drives draw them all either way"
-    return ("shared" if shared_ns < scan_ns else "scan"), reason
+    # Term at a time each query meets every job that it draws: not worth a look where that alone costs more.
+    n_pairs = groups.n_drawn_a_query * n_queries
+    draw = task.term_draw if WORTH_LOADING < n_pairs < min(costs.values()) / pair_ns(d) else None
+    if draw is not None and by_terms.has_room(task, draw):
+        costs["terms"] = draw.cost_ns(d, min(task.k, task.n_alive), task.memory_budget)
+        reason += f", {draw.n_sharing:,.1f} queries a job"
+    name = min(costs, key=lambda name: costs[name])
+    each = ", ".join(f"{ns / n_queries / 1e3:,.1f} by {plan}" for plan, ns in sorted(costs.items()))
+    reason += f"; estimated µs a query: {each}"
+    if groups.n_undriven:
+        reason += f"; {groups.n_undriven:,} queries that nothing drives draw them all either way"
+    return name, reason

@@ -23,39 +23,48 @@ LEAST_FLOAT = np.float32(np.finfo(np.float32).min)
 
 
 @inline
+def code_query(jobs, queries, row, codes, place, stride):
+    """A query's int8 codes, four of them from `place` on and the next four `stride` further, and what its bounds need.
+
+    That is the unit, the reach, the offset of its sums, the errors, the slack, the short, and whether it is safe: as in
+    `Scratch`.
+    """
+    d, largest, total = queries.shape[1], np.float32(0), 0.0
+    for j in range(d):
+        x = queries[row, j]
+        largest = max(largest, abs(x))
+        total += np.float64(x) * np.float64(x)
+    scale = max(np.float64(largest), 2.0**-100) / 127 if largest > 0 else 1.0
+    unit, residual, sum_ = 1 / scale, 0.0, np.int32(0)
+    for j in range(d):
+        x = np.float64(queries[row, j])
+        code = np.rint(x * unit)
+        residual += (x - code * scale) ** 2
+        sum_ += np.int32(code)
+        codes[place + (j >> 2) * stride + (j & 3)] = np.int8(code)
+    norm, residual = np.sqrt(total) * (1 + 1e-9), np.sqrt(residual) * (1 + 1e-9)
+    reach = np.ceil(norm * unit * jobs.widest * (1 + 1e-6)) + 1
+    largest_score = norm * jobs.longest + jobs.largest_prior
+    safe = largest_score < SAFE_SCORE and largest_score * unit < SAFE_SCORE
+    errors = (residual + 16 * FLOAT32_ROUNDING * (norm + residual)) * unit * (1 + 1e-6)
+    slack = (32 * FLOAT32_ROUNDING * jobs.largest_prior + 2.0**-139) * unit + 2.0**-119
+    short = MOST_SHORT / max(largest_score * unit, 1e-30)
+    # A row's codes are met as code + 128, so that they are not negative.
+    return unit, reach, np.int32(reach) - 128 * sum_, errors, slack, short, safe
+
+
+@inline
 def take_queries(jobs, work, best, q0, n, s):
     """Queries [q0, q0 + n) as codes, with what their bounds need."""
-    d = work.queries.shape[1]
-    words = (d + 3) // 4
+    words = (work.queries.shape[1] + 3) // 4
     lanes = (n + LANES - 1) // LANES * LANES
     s.codes[: lanes * words * 4] = 0
     s.limits[:lanes] = np.inf
     for q in range(n):
-        largest, total = np.float32(0), 0.0
-        for j in range(d):
-            x = work.queries[q0 + q, j]
-            largest = max(largest, abs(x))
-            total += np.float64(x) * np.float64(x)
-        scale = max(np.float64(largest), 2.0**-100) / 127 if largest > 0 else 1.0
-        unit, residual, sum_ = 1 / scale, 0.0, np.int32(0)
         place = (q // LANES) * words * 4 * LANES + (q % LANES) * 4
-        for j in range(d):
-            x = np.float64(work.queries[q0 + q, j])
-            code = np.rint(x * unit)
-            residual += (x - code * scale) ** 2
-            sum_ += np.int32(code)
-            s.codes[place + (j >> 2) * (4 * LANES) + (j & 3)] = np.int8(code)
-        norm, residual = np.sqrt(total) * (1 + 1e-9), np.sqrt(residual) * (1 + 1e-9)
-        reach = np.ceil(norm * unit * jobs.widest * (1 + 1e-6)) + 1
-        largest_score = norm * jobs.longest + jobs.largest_prior
-        s.safe[q] = largest_score < SAFE_SCORE and largest_score * unit < SAFE_SCORE
-        s.units[q] = unit
-        s.reach[q] = reach
-        # A row's codes are met as code + 128, so that they are not negative.
-        s.offsets[q] = np.int32(reach) - 128 * sum_
-        s.errors[q] = (residual + 16 * FLOAT32_ROUNDING * (norm + residual)) * unit * (1 + 1e-6)
-        s.slack[q] = (32 * FLOAT32_ROUNDING * jobs.largest_prior + 2.0**-139) * unit + 2.0**-119
-        s.short[q] = MOST_SHORT / max(largest_score * unit, 1e-30)
+        s.units[q], s.reach[q], s.offsets[q], s.errors[q], s.slack[q], s.short[q], s.safe[q] = code_query(
+            jobs, work.queries, q0 + q, s.codes, place, 4 * LANES
+        )
         s.limits[q] = -np.inf
         begin(work, best, s, q0, q)
         raise_limit(best, s, q0, q)

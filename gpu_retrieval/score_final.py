@@ -69,7 +69,7 @@ def final_score(query, at, vectors, left, row, prior, products):
 
 
 @inline
-def _key(bits, rank):
+def key_of(bits, rank):
     """`topk.score_keys` of one score."""
     wide = np.uint64(bits)
     turned = wide if wide >> np.uint64(31) else wide ^ np.uint64(0x7FFFFFFF)
@@ -253,7 +253,7 @@ def score(jobs, best, s, q0, q, row, query, at, cap, d):
     rank = jobs.ranks[jobs.base + row]
     prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
     s.bits[0] = final_score(query, at, jobs.vectors, d, row, prior, s.products)
-    key, n = _key(s.bits.view(np.uint32)[0], rank), s.n_new[q]
+    key, n = key_of(s.bits.view(np.uint32)[0], rank), s.n_new[q]
     s.new[q * cap + n] = key
     s.n_new[q] = n + (key < s.last[q])
     if s.n_new[q] == cap:

@@ -32,6 +32,7 @@ from gpu_retrieval.score_state import (
     scratch_bytes,
     table_bytes,
 )
+from gpu_retrieval.segments import Segment
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.simd_types import HAS_TILES
 
@@ -42,12 +43,38 @@ INNER_FILES = (
     "simd", "simd_int8", "simd_types", "score_alone", "score_bounds", "score_final", "score_rows", "score_state",
 )  # fmt: skip
 
-__all__ = ["BLOCK", "Best", "Jobs", "Work", "decode", "held_rows", "n_threads", "score", "scratch_bytes", "table_bytes"]
+__all__ = [
+    "BLOCK", "Best", "Jobs", "Work", "decode", "fixed", "held_rows", "jobs_of", "n_threads", "score", "scratch_bytes",
+    "table_bytes",
+]  # fmt: skip
 
 
 def n_threads() -> int:
     """Threads that the compiled loops run on."""
     return int(get_num_threads())
+
+
+def fixed(array: np.ndarray) -> np.ndarray:
+    """A view that is read only, as arrays of a loaded index are: one compiled form for both."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def jobs_of(host: Segment, ranks: np.ndarray, prior: np.ndarray | None, base: int) -> Jobs:
+    """The segment whose first row is `base` in the order of ids, of which `ranks` and `prior` are."""
+    coarse, priors = host.coarse, np.empty(0, dtype=np.float32) if prior is None else prior
+    return Jobs(
+        fixed(coarse.rows.reshape(-1)),
+        fixed(coarse.bounds.reshape(-1)),
+        coarse.widest,
+        coarse.longest,
+        fixed(host.vectors.reshape(-1)),
+        fixed(priors),
+        float(np.abs(priors).max(initial=0)),
+        fixed(ranks),
+        base,
+    )
 
 
 @inline

@@ -172,7 +172,7 @@ def peaks_of(n, k):
 
 
 @njit(nogil=True)
-def _on_lines(n_words):
+def on_lines(n_words):
     """Zeros, int32, from the beginning of a cache line on."""
     room = np.zeros(n_words + LINE, np.int32)
     first = -(room.ctypes.data // 4) % LINE
@@ -185,9 +185,9 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
     lanes = (n_queries + LANES - 1) // LANES * LANES
     return Scratch(
         # the last tile of codes is read whole, its rows past the end against zeros
-        _on_lines(lanes * words + LANES * LANES).view(np.int8),
+        on_lines(lanes * words + LANES * LANES).view(np.int8),
         np.zeros(lanes, np.float32),
-        _on_lines(lanes),
+        on_lines(lanes),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float64),
@@ -197,20 +197,20 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(lanes, np.int32),
-        _on_lines(n_queries * d + LANES).view(np.float32),
+        on_lines(n_queries * d + LANES).view(np.float32),
         np.empty(n_queries * cap, np.uint64),
         np.zeros(n_queries, np.int64),
         np.zeros(n_queries, np.uint64),
-        _on_lines(stretch * row_words(words)),
+        on_lines(stretch * row_words(words)),
         np.empty(stretch, np.float32),
         np.empty(stretch, np.float32),
         np.empty(stretch, np.float32),
         np.empty(n_numbers * stretch, np.int32),
         np.empty(lanes // LANES * stretch, np.uint16),
         np.empty(lanes // LANES * n_codes, np.uint16),
-        _on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
+        on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
         np.empty(lanes * stretch, np.int16),
-        _on_lines(BLOCK * LANES),
+        on_lines(BLOCK * LANES),
         np.empty(2 * (lanes * BLOCK + LANES), np.int32),
         np.zeros(d + 8, np.float64),
         np.zeros(d + 8, np.float64),

@@ -85,6 +85,19 @@ def store_shorts(typing: Any, array: Any, at: Any, register: Any) -> Any:
     return types.void(array, types.intp, FLOATS), code
 
 
+@operation
+def shorts_from(typing: Any, array: Any, at: Any, least: Any) -> Any:
+    """uint64 with a bit for each of the 32 int16 from `array[at]` on that is `least` or more."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(16), 2 * LANES)
+        pointer = pointer_to(context, builder, array, values[0], values[1], kind)
+        lanes = builder.icmp_signed(">=", builder.load(pointer, align=2), spread_value(builder, values[2], kind))
+        return builder.zext(builder.bitcast(lanes, ir.IntType(2 * LANES)), LONG)
+
+    return types.uint64(array, types.intp, types.int16), code
+
+
 def _load_every_second(first: int) -> Any:
     @operation
     def every_second(typing: Any, array: Any, at: Any) -> Any:

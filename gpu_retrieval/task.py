@@ -13,6 +13,7 @@ from gpu_retrieval.clauses import Clause, take
 from gpu_retrieval.groups import Groups, group_queries
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
+from gpu_retrieval.term_draws import TermDraw
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,13 @@ class SearchTask:
     def undriven(self) -> Groups:
         """The same with every job drawn for every group."""
         return self._groups(drive=False)
+
+    @cached_property
+    def term_draw(self) -> TermDraw | None:
+        """How the queries draw jobs term at a time; None where they do not, or there are no loops for it."""
+        if self.backend.on_gpu or not compiled.AVAILABLE:
+            return None
+        return TermDraw.of(self.where, self.groups, self.segments)
 
     def _groups(self, *, drive: bool = True) -> Groups:
         n_queries, d, k = *self.queries.shape, min(self.k, self.n_alive)

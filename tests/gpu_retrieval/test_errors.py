@@ -95,7 +95,7 @@ def test_build(changes, error, message):
         (
             {"plan": "posting"},
             ValueError,
-            r"plan: expected 'auto' or one of \[('kernels', )?'scan', 'shared'\], got 'posting'",
+            r"plan: expected 'auto' or one of \[('kernels', )?'scan', 'shared'(, 'terms')?\], got 'posting'",
         ),
         ({"fingerprint": "model-2"}, FingerprintMismatch, "expected 'model-1' .*, got 'model-2'"),
         ({"fingerprint": ""}, FingerprintMismatch, "expected 'model-1' .*, got ''"),

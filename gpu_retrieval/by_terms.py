@@ -1,0 +1,156 @@
+"""The plan "terms": a term's jobs are met once for all queries of a batch that ask for it (`score_terms`).
+
+For queries whose filters differ and have terms in common, as lists of skills and titles do: their groups would be of
+one query each, which brings in every job for itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpu_retrieval import compiled
+from gpu_retrieval.candidates import excluded_rows, without_excluded
+from gpu_retrieval.cells import Cells, passing
+from gpu_retrieval.quantize import Coarse, on_lines
+from gpu_retrieval.segments import DeviceSegment
+from gpu_retrieval.shared import shared
+from gpu_retrieval.side_checks import rank_range, side_by_side
+from gpu_retrieval.task import SearchTask
+from gpu_retrieval.term_draws import TermCodes, TermDraw, batch_bytes
+from gpu_retrieval.topk import Hits
+
+# Of a block of a column's postings.
+BYTES_PER_BLOCK = 24
+
+
+def search(task: SearchTask) -> Hits:
+    """The task's hits; those of the plan "shared" where this one cannot be had, or the budget has no room for it."""
+    draw = task.term_draw
+    return ByTerms(task, draw).search() if draw is not None and task.n_alive and has_room(task, draw) else shared(task)
+
+
+def has_room(task: SearchTask, draw: TermDraw) -> bool:
+    """Whether the budget has room for what threads and columns take, and for the query that takes most."""
+    loops, scoring, d, k = compiled.terms(), compiled.scoring(), task.queries.shape[1], min(task.k, task.n_alive)
+    of_threads = scoring.n_threads() * (scoring.scratch_bytes(1, 0, d, k, 0) + loops.room_bytes(d, len(draw.ranges)))
+    n_rows = max(len(segment) for segment in task.segments)
+    of_columns = 4 * n_rows * len(draw.ranges) if len(draw.ranges) > 1 else 0
+    of_columns += BYTES_PER_BLOCK * max(len(codes.block_rows) for codes in draw.codes)
+    most = int(draw.n_bytes.max()) + 5 * d
+    return d <= loops.MOST_COMPONENTS and max(4 * of_threads, 8 * of_columns, 16 * most) <= task.memory_budget
+
+
+class ByTerms:
+    """A search; its buffers are used again by every batch."""
+
+    def __init__(self, task: SearchTask, draw: TermDraw) -> None:
+        self.task, self.draw = task, draw
+        self.loops, self.scoring = compiled.terms(), compiled.scoring()
+        self.k = min(task.k, task.n_alive)
+        self.excluded = None if task.exclude is None else excluded_rows(task)
+        self.hits = Hits.unwritten(len(task.queries), task.k)
+        self.hits.n_matches[:] = 0
+        self.n_keys = np.zeros(len(task.queries), dtype=np.int64)
+        self.shorts, self.keys = np.empty(0, dtype=np.int16), np.empty(0, dtype=np.uint64)
+
+    def search(self) -> Hits:
+        n_bytes = self.draw.n_bytes + 5 * self.task.queries.shape[1]
+        before = np.concatenate([[0], np.cumsum(n_bytes)])
+        start, room = 0, batch_bytes(self.task.memory_budget)
+        while start < len(n_bytes):
+            stop = int(np.searchsorted(before, before[start] + room, side="right")) - 1
+            base = 0
+            for segment, codes in zip(self.task.segments, self.draw.codes, strict=True):
+                self._take_in(segment, codes, base, start, max(stop, start + 1))
+                base += len(segment)
+            start = max(stop, start + 1)
+        rows = np.arange(len(n_bytes))
+        self.scoring.decode(self.n_keys, rows, self.task.order.sorted_ids, self.hits.ids, self.hits.scores)
+        return self.hits
+
+    def _take_in(self, segment: DeviceSegment, codes: TermCodes, base: int, start: int, stop: int) -> None:
+        """The queries [start, stop) and a segment, whose first row is `base` in the order of ids."""
+        loops, task, threads = self.loops, self.task, self.scoring.n_threads()
+        jobs = self.scoring.jobs_of(segment.host, task.order.ranks, task.prior, base)
+        asking = self._asking(jobs, segment, start, stop)
+        entries = self._entries(segment, codes, base, start, stop)
+        loops.bound(jobs, asking, entries, threads)
+        n, span = stop - start, slice(start, stop)
+        best = self.scoring.Best(
+            self.hits.ids.view(np.uint64).reshape(-1), task.k, self.k, np.arange(start, stop), self.n_keys[span],
+            self.hits.n_matches[span],
+        )  # fmt: skip
+        is_single = segment.host.terms[self.draw.driver.field].is_single
+        most_rows = 0 if is_single else loops.SHORTS * int(codes.n_places[span].max())
+        n_found, key_starts = np.empty(n, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
+        loops.select(asking, entries, best, n_found, int(codes.n_entries[span].max()), most_rows, threads)
+        compiled.entries().number_keys(entries.starts, n_found, entries.reached, key_starts)
+        cap, most, first = self.scoring.held_rows(self.k), batch_bytes(task.memory_budget) // 16, 0
+        while first < n:
+            last = int(np.searchsorted(key_starts, key_starts[first] + most, side="right")) - 1
+            last = max(last, first + 1)
+            n_new = int(key_starts[last] - key_starts[first])
+            if len(self.keys) < n_new:
+                self.keys = np.empty(n_new, dtype=np.uint64)
+            loops.score(jobs, asking, entries, first, last, key_starts, self.keys, threads)
+            loops.keep(best, first, last, key_starts, self.keys, asking.d, cap, threads)
+            first = last
+
+    def _asking(self, jobs: Any, segment: DeviceSegment, start: int, stop: int) -> Any:
+        """`score_terms.Asking` of the queries [start, stop)."""
+        loops, task, d = self.loops, self.task, self.task.queries.shape[1]
+        n, rows = stop - start, np.arange(start, stop)
+        queries = on_lines((n, d), np.float32)
+        queries[:] = task.queries[start:stop]
+        codes, traits = on_lines((n * Coarse.words(d),), np.int32), on_lines((n * loops.TRAITS,), np.float32)
+        offsets = np.empty(n, dtype=np.int32)
+        loops.take_queries(jobs, queries, codes, offsets, traits)
+        asked = [rank_range(part, segment.host, rows) for part in self.draw.ranges]
+        low, high = np.empty((2, len(asked), n), dtype=np.int32)
+        for i, (_, first, last) in enumerate(asked):
+            low[i], high[i] = first, last
+        return loops.Asking(
+            queries.reshape(-1), d, codes, offsets, traits, side_by_side([ranks for ranks, *_ in asked], len(segment)),
+            low, high, np.empty(0, dtype=bool) if task.alive is None else task.alive,
+        )  # fmt: skip
+
+    def _entries(self, segment: DeviceSegment, codes: TermCodes, base: int, start: int, stop: int) -> Any:
+        """`score_terms.Entries` of the queries [start, stop)."""
+        loops, span, n_blocks = compiled.entries(), slice(start, stop), len(codes.places)
+        starts = np.concatenate([[0], np.cumsum(codes.n_entries[span])])
+        first_places = np.concatenate([[0], np.cumsum(codes.n_places[span])])
+        n = int(starts[-1])
+        blocks, places = np.empty(n, dtype=np.int32), np.empty(n + 1, dtype=np.int32)
+        loops.list_entries(
+            codes.sets.offsets, codes.sets.values, codes.of_query[span], codes.first_blocks, codes.places, starts,
+            first_places, blocks, places,
+        )  # fmt: skip
+        ends, by_block = np.zeros(n_blocks + 1, dtype=np.int64), np.empty((n, 3), dtype=np.int32)
+        loops.order_entries(starts, blocks, places, ends, by_block)
+        pieces = np.empty((min(n_blocks, n) + n // loops.MOST_ENTRIES + 1, 3), dtype=np.int64)
+        n_shorts = self.loops.SHORTS * int(first_places[-1])
+        if len(self.shorts) < n_shorts:
+            self.shorts = np.empty(n_shorts, dtype=np.int16)
+        rows = segment.host.terms[self.draw.driver.field].rows
+        queries = np.repeat(np.arange(start, stop), codes.n_entries[span])
+        mask, cells = self._mask(segment, codes, blocks, queries, base)
+        return self.loops.Entries(
+            starts, blocks, places, np.empty((n, 2), dtype=np.int32), by_block, pieces[: loops.cut(ends, pieces)],
+            self.scoring.fixed(rows), codes.block_rows, np.empty((n_blocks, 2), dtype=np.float32), self.shorts, mask,
+            cells,
+        )  # fmt: skip
+
+    def _mask(
+        self, segment: DeviceSegment, codes: TermCodes, blocks: np.ndarray, queries: np.ndarray, base: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is not checked beside the products, flat over the rows of the entries, and where each entry's begin."""
+        nothing = np.empty(0, dtype=bool), np.empty(0, dtype=np.int64)
+        if self.draw.left is None and self.excluded is None:
+            return nothing
+        rows, first = segment.host.terms[self.draw.driver.field].rows, codes.block_rows[blocks]
+        cells = Cells.of(rows, first, codes.block_rows[blocks + 1] - first, queries)
+        mask = None if self.draw.left is None else passing(self.draw.left, cells, segment.host, self.task.groups.sets)
+        mask = without_excluded(self.excluded, mask, cells, base)
+        return nothing if mask is None else (mask, cells.offsets)
