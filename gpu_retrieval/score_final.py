@@ -107,12 +107,11 @@ def _sort(keys, start, stop):
 
 
 @inner
-def _buckets(s, size):
-    """How many buckets of equal width the scores of the pool's keys fall in; `marks` gets each one's, the best 0.
+def _buckets(halves, marks, bits, size):
+    """How many buckets of equal width the scores of `size` keys fall in; `marks` gets each one's, the best 0.
 
     A single one, without marks, where the scores are too close to one another or too far apart to be divided.
     """
-    halves, marks = s.halves, s.marks
     least, most = np.uint32(halves[0]), np.uint32(halves[0])
     for i in range(size):
         half = np.uint32(halves[i])
@@ -120,10 +119,10 @@ def _buckets(s, size):
         # The score's own bits: `key_score`.
         marks[i] = halves[i] ^ (~(halves[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
     scores, n = marks.view(np.float32), size // PER_BUCKET + 1
-    s.bits.view(np.uint32)[0] = least if least >> np.uint32(31) else least ^ np.uint32(0x7FFFFFFF)
-    high = s.bits[0]
-    s.bits.view(np.uint32)[0] = most if most >> np.uint32(31) else most ^ np.uint32(0x7FFFFFFF)
-    width = high - s.bits[0]
+    bits.view(np.uint32)[0] = least if least >> np.uint32(31) else least ^ np.uint32(0x7FFFFFFF)
+    high = bits[0]
+    bits.view(np.uint32)[0] = most if most >> np.uint32(31) else most ^ np.uint32(0x7FFFFFFF)
+    width = high - bits[0]
     if not (width > 1e-30 and width < np.inf):
         return 1
     scale = np.float32(n - 1) / width
@@ -133,10 +132,9 @@ def _buckets(s, size):
 
 
 @inner
-def _least_of_many(s, size, best, kept):
+def _least_of_many(keys, halves, spare, spread_out, marks, ends, bits, size, best, kept):
     """`_least` by buckets of a few keys each, and within a bucket by counting."""
-    keys, halves, marks, ends, spare, spread_out = s.pool, s.halves, s.marks, s.ends, s.spare, s.spare_halves
-    n_buckets = _buckets(s, size)
+    n_buckets = _buckets(halves, marks, bits, size)
     if n_buckets == 1:
         marks[:size] = 0
     ends[: n_buckets + 1] = 0
@@ -173,12 +171,15 @@ def _least_of_many(s, size, best, kept):
 
 
 @inner
-def _least(s, size, best, kept):
-    """The `kept` least of the `size` different keys of the pool into `best`, ascending."""
+def _least(keys, halves, spare, spread_out, marks, ends, bits, size, best, kept):
+    """The `kept` least of the `size` different keys of the pool into `best`, ascending.
+
+    The arrays are the scratch's, one by one: a call with all of it costs more than the keys of a small query.
+    """
     if size > COUNTED:
-        _least_of_many(s, size, best, kept)
+        _least_of_many(keys, halves, spare, spread_out, marks, ends, bits, size, best, kept)
         return
-    keys, halves, placed = s.pool, s.halves, 0
+    placed = 0
     for i in range(size, size + LANES):
         halves[i] = -1
     for i in range(size):
@@ -186,10 +187,10 @@ def _least(s, size, best, kept):
         for j in range(0, size, LANES):
             before += simd.count_bits(simd.below_unsigned(simd.load(halves, j), half))
         placed += before
-        s.spare[before] = keys[i]
+        spare[before] = keys[i]
     if placed == size * (size - 1) // 2:
         for i in range(kept):
-            best[i] = s.spare[i]
+            best[i] = spare[i]
         return
     # Equal scores were sent to one place.
     for i in range(size, size + 8):
@@ -228,7 +229,7 @@ def raise_limit(best, s, q0, q):
         s.limits[q] = max(s.limits[q], floor32(score * s.units[q] - s.slack[q]))
 
 
-@inner
+@inline
 def sort_in(best, s, q0, q, cap):
     """Sorts a query's new keys in among its best."""
     k, n, at = best.k, best.n_keys[q0 + q], best.rows[q0 + q] * best.width
@@ -241,7 +242,7 @@ def sort_in(best, s, q0, q, cap):
         pool[n + i], halves[n + i] = key, np.int32(key >> np.uint64(32))
     size = n + s.n_new[q]
     kept = min(size, k)
-    _least(s, size, keys, kept)
+    _least(pool, halves, s.spare, s.spare_halves, s.marks, s.ends, s.bits, size, keys, kept)
     best.n_keys[q0 + q], s.n_new[q] = kept, 0
     if kept == k:
         s.last[q] = keys[k - 1]
@@ -261,7 +262,7 @@ def score(jobs, best, s, q0, q, row, query, at, cap, d):
         raise_limit(best, s, q0, q)
 
 
-@inner
+@inline
 def score_rows(jobs, work, best, s, q0, q, held, cap):
     """Final scores of one query and the `held` rows."""
     d = work.queries.shape[1]

@@ -83,7 +83,7 @@ def _is_small(n, n_queries, cap, k):
     return n <= k or (n <= cap and (n - k) * n_queries <= 2 * n * ((n_queries + LANES - 1) // LANES))
 
 
-@inner
+@inline
 def _take_all(jobs, work, best, s, q0, q, first, last, cap):
     """Every eligible row of a small piece, straight to its final score."""
     n = 0
