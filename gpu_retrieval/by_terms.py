@@ -82,8 +82,7 @@ class ByTerms:
             self.hits.ids.view(np.uint64).reshape(-1), task.k, self.k, np.arange(start, stop), self.n_keys[span],
             self.hits.n_matches[span],
         )  # fmt: skip
-        is_single = segment.host.terms[self.draw.driver.field].is_single
-        most_rows = 0 if is_single else loops.SHORTS * int(codes.n_places[span].max())
+        most_rows = loops.SHORTS * int(codes.n_places[span].max()) if self.draw.repeats else 0
         n_found, key_starts = np.empty(n, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
         loops.select(asking, entries, best, n_found, int(codes.n_entries[span].max()), most_rows, threads)
         compiled.entries().number_keys(entries.starts, n_found, entries.reached, key_starts)

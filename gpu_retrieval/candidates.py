@@ -155,8 +155,8 @@ class Drawing:
         if batch.high is not None:
             starts, ends = _within(column, starts, ends, batch.low, batch.high)
         # Exclusions are looked up in ascending rows; nothing else minds their order.
-        as_found = self.excluded is None and column.is_single
-        return _draw(column, starts, ends, asked.offsets, low, high, as_found=as_found)
+        in_order = self.excluded is not None
+        return _draw(column, starts, ends, asked.offsets, low, high, in_order=in_order)
 
 
 def without_excluded(
@@ -208,9 +208,9 @@ def _draw(
     low: int,
     high: int,
     *,
-    as_found: bool,
+    in_order: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of each set's spans of postings, each once, ascending unless they may lie `as_found`.
+    """Rows of each set's spans of postings, each once, ascending where `in_order`.
 
     Also where each set's begin, and how many.
     """
@@ -218,7 +218,9 @@ def _draw(
     offsets = before[of_set]
     if compiled.AVAILABLE:
         rows, counts = np.empty(offsets[-1], dtype=np.int32), np.empty(len(of_set) - 1, dtype=np.int64)
-        compiled.filters().draw(column.rows, starts, ends, of_set, offsets, low, high, as_found, rows, counts)
+        compiled.filters().draw(
+            column.rows, starts, ends, of_set, offsets, low, high, column.is_single, in_order, rows, counts
+        )
         return rows, offsets[:-1], counts
     places = np.repeat(starts - before[:-1], ends - starts) + np.arange(before[-1])
     keys = np.repeat(np.arange(len(of_set) - 1) << 32, np.diff(offsets)) | column.rows[places]

@@ -139,26 +139,48 @@ def keep_by_code(by_code, starts, tables, of_span, set_offsets, values, of_entry
                 at += 1
 
 
-@njit(parallel=True, nogil=True, cache=True)
-def draw(postings, starts, ends, of_set, offsets, low, high, as_found, rows, counts):
-    """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, each once, ascending or `as_found`; how many.
+@njit(nogil=True, cache=True)
+def _different(postings, starts, ends, first, last, total, rows):
+    """The `total` postings of the spans [first, last), each once where it is met first; how many. By hashing."""
+    size, n = 1, 0
+    while size < 2 * total:
+        size *= 2
+    table, mask = np.full(size, -1, dtype=np.int32), np.uint64(size - 1)
+    for span in range(first, last):
+        for i in range(starts[span], ends[span]):
+            row = postings[i]
+            # Fibonacci hashing (Knuth 6.4): neighbours are far apart.
+            at = ((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+            while table[at] >= 0 and table[at] != row:
+                at = (at + np.uint64(1)) & mask
+            if table[at] < 0:
+                table[at], rows[n] = row, row
+                n += 1
+    return n
 
-    `as_found` is for postings that no two terms share.
+
+@njit(parallel=True, nogil=True, cache=True)
+def draw(postings, starts, ends, of_set, offsets, low, high, single, in_order, rows, counts):
+    """Each set's postings, all in [low, high), into `rows[offsets[s]:]`, each once; how many.
+
+    They ascend where `in_order`. `single` says that no two terms share a posting.
     """
     for s in prange(len(counts)):
         n, total, last = offsets[s], offsets[s + 1] - offsets[s], -1
         for span in range(of_set[s], of_set[s + 1]):
             if starts[span] < ends[span]:
-                in_order = postings[starts[span]] > last
+                rises = postings[starts[span]] > last
                 last = postings[ends[span] - 1]
-                if not in_order:
+                if not rises:
                     last = high
-        if as_found or last < high:
+        if last < high or (single and not in_order):
             for span in range(of_set[s], of_set[s + 1]):
                 for i in range(starts[span], ends[span]):
                     rows[n] = postings[i]
                     n += 1
             counts[s] = total
+        elif total * 64 < high - low and not in_order:
+            counts[s] = _different(postings, starts, ends, of_set[s], of_set[s + 1], total, rows[n:])
         elif total * 64 < high - low:
             for span in range(of_set[s], of_set[s + 1]):
                 for i in range(starts[span], ends[span]):

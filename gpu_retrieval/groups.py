@@ -23,6 +23,8 @@ from gpu_retrieval.segments import DeviceSegment
 NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
 # For a group: a posting drawn (most are drawn for several groups), kept by a clause, a candidate's codes brought in.
 DRAW_NS, KEEP_NS, GATHER_NS = 0.15, 0.6, 15.0
+# A posting that two terms may have both, met once.
+REPEAT_NS = 5.0
 # For a pair: terms looked up; a range compared, or a term looked up for sixteen queries at once.
 CHECK_NS, SIDE_NS = 4.0, 0.1
 # A group's overhead; and of a query, for each of its k best: scored again, sorted and written.
@@ -202,8 +204,16 @@ class _Grouping:
             kept=self._conjunction(self.adopted),
             left=self._conjunction([number for number in range(len(self.parts)) if number not in self.adopted]),
             sets=self.sets,
-            cost_ns=cost,
+            cost_ns=cost + REPEAT_NS * self._n_repeating(first[drawing]),
         )
+
+    def _n_repeating(self, queries: np.ndarray) -> int:
+        """Postings drawn by these queries, where two terms may have the same."""
+        by, n = self.by_query[queries], 0
+        for number in np.unique(by[by != UNDRIVEN]):
+            if not has_one_term(self._terms(number), self.segments):
+                n += int(self.n_drawn[queries[by == number]].sum())
+        return n
 
     def _cost(self, group: np.ndarray, adopted: Sequence[int]) -> float:
         sizes, first = np.bincount(group), np.empty(group.max(initial=-1) + 1, dtype=np.int64)
@@ -270,8 +280,13 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
     """Whether the scoring loops can check the part beside the scores: a range, or terms of which a row has one."""
     if isinstance(part, AnyOf) and not part.missing_passes:
-        return all(segment.host.terms[part.field].is_single for segment in segments)
+        return has_one_term(part, segments)
     return isinstance(part, Between) and not part.missing_passes
+
+
+def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
+    """Whether each job has exactly one term of the clause's field."""
+    return all(segment.host.terms[part.field].is_single for segment in segments)
 
 
 def pair_ns(d: int) -> float:

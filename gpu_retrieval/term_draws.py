@@ -15,7 +15,17 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllOf, AnyOf, Between, Clause
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import CHECK_NS, RESULT_NS, Groups, TermSets, conjuncts, is_side_check, pair_ns
+from gpu_retrieval.groups import (
+    CHECK_NS,
+    REPEAT_NS,
+    RESULT_NS,
+    Groups,
+    TermSets,
+    conjuncts,
+    has_one_term,
+    is_side_check,
+    pair_ns,
+)  # fmt: skip
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
@@ -95,12 +105,14 @@ def _sums(sets: Ragged, of_code: np.ndarray) -> np.ndarray:
 class TermDraw:
     """All queries draw their jobs by `driver`, and check `ranges` beside the products and `left` by a mask.
 
+    With `repeats` two terms may have the same job.
     `codes` are of each segment; `n_bytes` (queries,) int64 is what each query takes of a batch, but for its components.
     """
 
     driver: AnyOf
     ranges: Sequence[Between | AnyOf]
     left: Clause | None
+    repeats: bool
     codes: list[TermCodes]
     n_bytes: np.ndarray
 
@@ -120,17 +132,17 @@ class TermDraw:
                 left.append(part)
         if driver is None or driver.missing_passes or driver.applies is not None:
             return None
-        own = groups.sets[id(driver.rows)]
+        own, repeats = groups.sets[id(driver.rows)], not has_one_term(driver, segments)
         codes = [TermCodes.of(own, segment.host.terms[driver.field]) for segment in segments]
         n_bytes = np.full(len(groups.order), BYTES_PER_QUERY, dtype=np.int64)
         for some in codes:
             n_bytes += BYTES_PER_ENTRY * some.n_entries + BYTES_PER_PLACE * some.n_places
-        return cls(driver, ranges, AllOf(*left) if left else None, codes, n_bytes)
+        return cls(driver, ranges, AllOf(*left) if left else None, repeats, codes, n_bytes)
 
     def cost_ns(self, d: int, k: int, memory_budget: int) -> float:
         """The estimate for all queries, to be held against that of `Groups`."""
         n_batches, cost = max(1.0, float(self.n_bytes.sum()) / batch_bytes(memory_budget)), 0.0
-        each_ns = pair_ns(d) + (0.0 if self.left is None else CHECK_NS)
+        each_ns = pair_ns(d) + (0.0 if self.left is None else CHECK_NS) + (REPEAT_NS if self.repeats else 0.0)
         for codes in self.codes:
             cost += ENTRY_NS * int(codes.n_entries.sum()) + each_ns * compiled.terms().SHORTS * int(
                 codes.n_places.sum()
