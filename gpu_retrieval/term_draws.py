@@ -39,7 +39,7 @@ ENTRY_NS, BRING_NS = 250.0, 60.0
 
 def batch_bytes(memory_budget: int) -> int:
     """What the queries of a batch may take together."""
-    return min(memory_budget // 2, MOST_BYTES)
+    return min(memory_budget // 4, MOST_BYTES)
 
 
 @dataclass(frozen=True, eq=False)
