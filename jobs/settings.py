@@ -161,7 +161,7 @@ class TrainJobEmbeddings:
     context_weight: float = option(
         0.0, "what the direction of a job's contexts counts in its vector, beside its own", at_least=0
     )
-    # Two find 1 to 2 % more of the next jobs on planted boards and on the job board; more passes find no more.
+    # Two find 1 % more of the next jobs on planted boards and 3 % on the job board; more passes find no more.
     chain_epochs: int = option(
         2, "passes after those by pairs in which a chain's vector learns to find its next job; 0: none", at_least=0
     )

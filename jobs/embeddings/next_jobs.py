@@ -76,7 +76,7 @@ def learn_next_jobs(
     say: Callable[[str], None] = print,
     team: Team = ALONE,
 ) -> State:
-    """The state after `chain_epochs` passes, its table changed in place; squares and bias are still of the pairs.
+    """The state after `chain_epochs` passes: its table, maybe changed in place; squares and bias are of the pairs.
 
     Adagrad starts anew, as another loss's gradients have another size. Of a team, each has its part of the chains.
     FloatingPointError where the loss is no number.
