@@ -44,6 +44,7 @@ FIELDS = ("a", "b", "c", "d")
 QUERIES_AT_ONCE = 250
 
 OURS, NO_FEATURES, IDS = "job vectors (the defaults)", "- features: ids alone", "ids alone, as gensim"
+BY_PAIRS = "- whole chains: by pairs alone"
 CONTEXTS = f"+ contexts at {CONTEXT_WEIGHT:g}"
 # As they come; and gensim's vectors scored as ours are, which is half of what we do.
 RIVALS = (
@@ -84,6 +85,7 @@ def ids_alone(dim: int, epochs: int, seed: int) -> SkipGram:
         windows=windows,
         inventory_share=0.0,
         id_dropout=0.0,
+        chain_epochs=0,
         threads=2,
         seed=seed,
         device="cpu",
@@ -103,6 +105,8 @@ def rows(board: Board, effort: Effort, epochs: int) -> Iterator[Row]:
     own = [vectors(board, replace(defaults(), epochs=epochs, seed=seed)) for seed in seeds]
     ours = [(seconds, by_cosine(found, prior)) for seconds, found in own]
     yield mean_row(OURS, board, ours, SERVING.new_weight)
+    pairs = [vectors(board, replace(defaults(), epochs=epochs, chain_epochs=0, seed=seed)) for seed in seeds]
+    yield mean_row(BY_PAIRS, board, [(s, by_cosine(found, prior)) for s, found in pairs], SERVING.new_weight)
     cosines = [(seconds, by_cosine(found)) for seconds, found in own]
     yield mean_row("- popularity: by cosine and share", board, cosines, SERVING.new_weight)
     for new_weight in OTHER_NEW:

@@ -59,7 +59,7 @@ LIFT_SIZES = {
 
 def ordering(options: SkipGram) -> SkipGram:
     """To order lists: all negatives are jobs that the chain's lists showed and that it passed over."""
-    return replace(options, refused_share=1.0, id_dropout=0.0, negatives=4, scale=4.0, epochs=4)
+    return replace(options, refused_share=1.0, id_dropout=0.0, negatives=4, scale=4.0, epochs=4, chain_epochs=0)
 
 
 def remembering(options: SkipGram) -> SkipGram:

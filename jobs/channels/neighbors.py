@@ -145,21 +145,25 @@ def merged(
     neighbors: Neighbors,
     passes: Callable[[np.ndarray, np.ndarray], np.ndarray],
     prior: Callable[[np.ndarray], np.ndarray],
+    is_new: Callable[[np.ndarray], np.ndarray],
     k: int,
     budget: int,
-) -> Hits:
-    """The best `k` of the neighbours of each chain's jobs. `n_matches` counts those that pass, each once.
+) -> tuple[Hits, Hits]:
+    """The best `k` met jobs and the best `k` new ones of the neighbours of each chain's jobs.
 
     A job scores its cosines to the chain's jobs, each times what that job counts, in the mean: where it is a
     neighbour of all of them, that is the cosine to the chain's vector but for its length. `prior` says what is
-    added to that, and `passes`, of rows and job ids, which may be returned. Ties by ascending id.
+    added to that, `passes`, of rows and job ids, which may be returned, and `is_new` which are new. `n_matches`
+    counts those of a kind that pass, each once. Ties by ascending id.
     """
     longest = max(1, int(np.max(np.diff(chains.jobs.offsets), initial=0)))
-    at_once, parts = max(1, budget // (BYTES_A_NEIGHBOR * longest * neighbors.most)), [Hits.none(0, k)]
+    at_once = max(1, budget // (BYTES_A_NEIGHBOR * longest * neighbors.most))
+    parts = [(Hits.none(0, k), Hits.none(0, k))]
     for first in range(0, len(chains.jobs), at_once):
         rows = np.arange(first, min(first + at_once, len(chains.jobs)))
-        parts.append(_merged(chains.take(rows), neighbors, passes, prior, k, first))
-    return Hits.joined(parts)
+        parts.append(_merged(chains.take(rows), neighbors, passes, prior, is_new, k, first))
+    met, new = zip(*parts, strict=True)
+    return Hits.joined(met), Hits.joined(new)
 
 
 def _merged(
@@ -167,9 +171,10 @@ def _merged(
     neighbors: Neighbors,
     passes: Callable[[np.ndarray, np.ndarray], np.ndarray],
     prior: Callable[[np.ndarray], np.ndarray],
+    is_new: Callable[[np.ndarray], np.ndarray],
     k: int,
     first: int,
-) -> Hits:
+) -> tuple[Hits, Hits]:
     seed_row = chains.jobs.row_numbers()
     totals = np.bincount(seed_row, chains.weights, minlength=len(chains.jobs))
     asked, jobs, scores = neighbors.of(chains.jobs.values)
@@ -183,10 +188,17 @@ def _merged(
     rows, jobs = rows[starts], jobs[starts]
     mean = np.add.reduceat(worth, starts) / totals[rows] if len(starts) else np.empty(0)
     score = (mean + prior(jobs)).astype(np.float32)
+    new, n = is_new(jobs), len(chains.jobs)
+    of_kind = [_best_by_row(rows[kind], jobs[kind], score[kind], n, k) for kind in (~new, new)]
+    return of_kind[0], of_kind[1]
+
+
+def _best_by_row(rows: np.ndarray, jobs: np.ndarray, score: np.ndarray, n: int, k: int) -> Hits:
+    """The best `k` of each of `n` rows. Ties by ascending id; `rows` are ascending."""
     best = np.lexsort((jobs, -score, rows))
     place = np.arange(len(best)) - np.searchsorted(rows, rows)
-    found = Hits.none(len(chains.jobs), k)
-    found.n_matches[:] = np.bincount(rows, minlength=len(chains.jobs))
+    found = Hits.none(n, k)
+    found.n_matches[:] = np.bincount(rows, minlength=n)
     best, at = best[place < k], (rows[place < k], place[place < k])
     found.ids[at], found.scores[at] = jobs[best], score[best]
     return found

@@ -240,9 +240,8 @@ def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, 
     """The channel's answer over all shards. Of a graph's several bands, band b scores within (−b − 1, −b)."""
     asked_by_neighbors, channel = by_neighbors(channel, plan), _served(channel)
     if asked_by_neighbors:
-        found = _merged_by_kind(batch, channel, flow, inventory, plan)
-    else:
-        found = [_searched(channel, own, flow, batch, inventory, plan) for own in bands_of(channel, batch)]
+        return share_places(*_merged_by_kind(batch, channel, flow, inventory, plan), plan.new_weight)
+    found = [_searched(channel, own, flow, batch, inventory, plan) for own in bands_of(channel, batch)]
     if channel in (CLICK, APPLY):
         met, new = found
         return share_places(met, new, plan.new_weight)
@@ -251,15 +250,16 @@ def search_channel(channel: str, flow: str, batch: Batch, inventory: Inventory, 
     return reduce(partial(_appended, k=plan.k), found)
 
 
-def _merged_by_kind(batch: Batch, channel: str, flow: str, inventory: Inventory, plan: SearchPlan) -> list[Hits]:
-    neighbors, prior = open_neighbors(plan.neighbors), partial(_prior_of, inventory, plan)
-    passes = _passes(batch, flow, inventory, plan)
-
-    def of_kind(is_new: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        return lambda rows, jobs: passes(rows, jobs) & ((inventory.popularity_of(jobs) < UNMET) == is_new)
-
-    chains = batch.chains[channel]
-    return [merged(chains, neighbors, of_kind(is_new), prior, plan.k, plan.memory_budget) for is_new in (False, True)]
+def _merged_by_kind(batch: Batch, channel: str, flow: str, inventory: Inventory, plan: SearchPlan) -> tuple[Hits, Hits]:
+    return merged(
+        batch.chains[channel],
+        open_neighbors(plan.neighbors),
+        _passes(batch, flow, inventory, plan),
+        partial(_prior_of, inventory, plan),
+        lambda jobs: inventory.popularity_of(jobs) < UNMET,
+        plan.k,
+        plan.memory_budget,
+    )
 
 
 def _searched(channel: str, own: list[Clause], flow: str, batch: Batch, inventory: Inventory, plan: SearchPlan) -> Hits:

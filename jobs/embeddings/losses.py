@@ -1,7 +1,8 @@
-"""The loss of skip-gram with negatives, as 58.com weights it (SOURCES 1)."""
+"""The losses: skip-gram with negatives, as 58.com weights it (SOURCES 1), and a softmax over sampled jobs."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -18,3 +19,16 @@ def negative_sampling_loss(positive: Tensor, negative: Tensor, cost: Tensor, cou
     attracted = cost * softplus(-positive)
     repelled = (count * softplus(negative)).sum(dim=1)
     return (attracted + repelled).mean()
+
+
+def sampled_softmax_loss(positive: Tensor, negative: Tensor, is_none: Tensor) -> Tensor:
+    """Mean over examples of −log(e^positive / (e^positive + Σ e^negative)), each negative that is none left out.
+
+    `positive` is (examples,), `negative` and the bools `is_none` (examples, negatives). ValueError where the shapes do
+    not fit.
+    """
+    if negative.shape != is_none.shape or negative.shape[:1] != positive.shape:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (positive, negative, is_none))
+        raise ValueError(f"expected (examples,), (examples, negatives), (examples, negatives); got {shapes}")
+    scores = torch.cat([positive[:, None], negative.masked_fill(is_none, -torch.inf)], dim=1)
+    return (torch.logsumexp(scores, dim=1) - positive).mean()

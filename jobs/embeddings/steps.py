@@ -52,6 +52,11 @@ class SkipGram:
     refused_weight: float = 1.0
     id_dropout: float = 0.5
     context_weight: float = 0.0
+    chain_epochs: int = 2
+    chain_negatives: int = 2000
+    chain_scale: float = 7.0
+    chain_power: float = 0.5
+    chain_learning_rate: float = 0.005
     scale: float = 7.0
     learning_rate: float = 0.05
     pairs_a_step: int = 2048

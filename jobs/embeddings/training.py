@@ -17,6 +17,7 @@ from jobs.embeddings.contexts import beside_contexts
 from jobs.embeddings.corpus import JobCorpus, chain_batches
 from jobs.embeddings.encoder import Adagrad, pooled
 from jobs.embeddings.losses import negative_sampling_loss
+from jobs.embeddings.next_jobs import learn_next_jobs
 from jobs.embeddings.pairs import Chains
 from jobs.embeddings.state import Checkpoint, Place, State, random_state
 from jobs.embeddings.steps import SkipGram, Step, Steps
@@ -92,6 +93,8 @@ def train(
         raise FloatingPointError(f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate")
     n_learnt, pairs_per_s = team.summed(progress.n_pairs, progress.pairs_per_s)
     state = learner.state()
+    if options.chain_epochs:
+        state = learn_next_jobs(corpus, uri, options, state, say, team)
     if options.context_weight:
         state.table = beside_contexts(corpus, uri, options, state.table)
     return Trained(state, mean_loss, int(n_learnt), pairs_per_s)

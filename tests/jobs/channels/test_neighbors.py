@@ -106,24 +106,39 @@ def no_prior(found: np.ndarray) -> np.ndarray:
     return np.zeros(len(found))
 
 
+def all_met(found):
+    return np.zeros(len(found), bool)
+
+
 def test_neighbours_of_a_chain_are_merged_by_weighted_mean(tmp_path):
     neighbors = by_hand(tmp_path, {1: [(10, 0.75), (11, 0.5)], 2: [(11, 1.0), (12, 0.25), (13, 0.25)], 3: []})
     # what 1 says counts three times what 2 says; 3 has none, 9 is unknown: both count in the mean
     chains = Weighed(
         Ragged.from_lists([[1, 2], [3, 2], [], [9]], "int64"), np.array([3.0, 1.0, 1.0, 1.0, 1.0], np.float32)
     )
-    hits = merged(chains, neighbors, lambda rows, found: found != 10, no_prior, 2, 1 << 20)
+    hits, none = merged(chains, neighbors, lambda rows, found: found != 10, no_prior, all_met, 2, 1 << 20)
     assert hits.ids.tolist() == [[11, 12], [11, 12], [-1, -1], [-1, -1]]
     np.testing.assert_allclose(hits.scores[:2], [[(3 * 0.5 + 1.0) / 4, 0.25 / 4], [0.5, 0.125]])
     assert hits.n_matches.tolist() == [3, 3, 0, 0]
+    assert none.n_matches.tolist() == [0] * 4
     # what is popular overtakes what is a little nearer
-    popular = merged(chains, neighbors, lambda rows, found: rows == 0, lambda found: 0.25 * (found == 13), 3, 1 << 20)
+    fame = lambda found: 0.25 * (found == 13)  # noqa: E731
+    popular, _ = merged(chains, neighbors, lambda rows, found: rows == 0, fame, all_met, 3, 1 << 20)
     assert popular.ids[0].tolist() == [11, 10, 13]
     np.testing.assert_allclose(popular.scores[0], [0.625, 3 * 0.75 / 4, 0.25 / 4 + 0.25])
-    assert merged(chains, neighbors, lambda rows, found: rows == 1, no_prior, 2, 64).ids.tolist()[:2] == [
-        [-1, -1],
-        [11, 12],
-    ]
+    second, _ = merged(chains, neighbors, lambda rows, found: rows == 1, no_prior, all_met, 2, 64)
+    assert second.ids.tolist()[:2] == [[-1, -1], [11, 12]]
+
+
+def test_new_jobs_are_merged_apart_by_the_same_scores(tmp_path):
+    neighbors = by_hand(tmp_path, {1: [(10, 0.75), (11, 0.5)], 2: [(11, 1.0), (12, 0.25), (13, 0.25)]})
+    chains = Weighed(Ragged.from_lists([[1, 2], [1]], "int64"), np.array([3.0, 1.0, 1.0], np.float32))
+    met, new = merged(
+        chains, neighbors, lambda rows, found: found != 12, no_prior, lambda found: found % 2 > 0, 2, 1 << 20
+    )
+    assert (met.ids.tolist(), new.ids.tolist()) == ([[10, -1], [10, -1]], [[11, 13], [11, -1]])
+    np.testing.assert_allclose(new.scores[0], [0.625, 0.0625])
+    assert (met.n_matches.tolist(), new.n_matches.tolist()) == ([1, 1], [2, 1])
 
 
 def found(inventory_uri: str, neighbors_uri: str, rows=QUERIES, **changes) -> dict[tuple[str, str, int], dict]:

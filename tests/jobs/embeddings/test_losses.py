@@ -1,4 +1,4 @@
-"""The loss on literal scores with literal answers, of PyTorch and of the compiled step."""
+"""The losses on literal scores with literal answers, of PyTorch and of the compiled step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jobs.embeddings.compiled import slopes_and_losses
-from jobs.embeddings.losses import negative_sampling_loss
+from jobs.embeddings.losses import negative_sampling_loss, sampled_softmax_loss
 
 LN2 = math.log(2.0)
 ALL_COUNT = [[1.0, 1.0]]
@@ -87,3 +87,24 @@ def test_extreme_scores_stay_finite(loss_and_slopes):
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"got \(2,\), \(1, 2\), \(2,\), \(1, 2\)"):
         negative_sampling_loss(torch.zeros(2), torch.zeros(1, 2), torch.ones(2), torch.zeros(1, 2))
+
+
+def test_a_softmax_over_sampled_jobs_costs_the_positives_share():
+    scores = torch.log(torch.tensor([[2.0, 5.0, 1.0], [3.0, 1.0, 4.0]]))
+    is_none = torch.tensor([[False, False], [True, True]])
+    # 2 / (2 + 5 + 1) is a quarter; without negatives the positive has all.
+    loss = sampled_softmax_loss(scores[:, 0], scores[:, 1:], is_none)
+    assert loss.item() == pytest.approx(math.log(4) / 2)
+
+
+def test_a_sampled_softmax_of_extreme_scores_and_of_no_negative_has_slopes():
+    scores = torch.tensor([[-1e4, 1e4], [0.0, 0.0]], requires_grad=True)
+    loss = sampled_softmax_loss(scores[:, 0], scores[:, 1:], torch.tensor([[False], [True]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(1e4)
+    assert scores.grad.tolist() == [[-0.5, 0.5], [0.0, 0.0]]
+
+
+def test_samples_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"got \(2,\), \(1, 2\), \(1, 2\)"):
+        sampled_softmax_loss(torch.zeros(2), torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))

@@ -143,7 +143,8 @@ def test_killed_and_taken_up_is_as_if_never_killed(tmp_path, step):
     assert resumed.state.squares.tobytes() == whole.state.squares.tobytes()
     assert resumed.loss == whole.loss
     assert resumed.n_pairs < whole.n_pairs  # what was learnt before the kill was not learnt again
-    assert told[-1].startswith("  100% of the chains") and told[-1].endswith(" 0 s left")
+    *_, by_pairs, _, _ = told  # then two passes over whole chains
+    assert by_pairs.startswith("  100% of the chains") and by_pairs.endswith(" 0 s left")
 
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):
@@ -234,8 +235,10 @@ def test_training_twice_gives_the_same_table_bit_for_bit(tmp_path):
     )
     assert first.table.tobytes() == second.table.tobytes()
     assert (first.loss, first.n_pairs) == (second.loss, second.n_pairs)
-    assert "100% of the chains" in lines[-1]
-    assert lines[-1].endswith(" 0 s left")
+    *_, by_pairs, _, last = lines
+    assert "100% of the chains" in by_pairs
+    assert by_pairs.endswith(" 0 s left")
+    assert last.startswith("  pass 2 of 2 over whole chains")
     other = train(
         corpus_of(tmp_path / "world", tmp_path / "c"),
         str(tmp_path / "world"),
@@ -260,6 +263,7 @@ def test_batches_bound_memory_not_what_is_learnt_from(tmp_path):
     {"windows": dict.fromkeys(OPTIONS.windows, 1)}, {"costs": {"*/*": 3.0}}, {"negatives": 3}, {"pairs_a_draw": 1}, {"contexts": "before"}, {"applied_context": True},
     {"negative_power": 0.0}, {"inventory_share": 0.0}, {"local_share": 0.5}, {"id_dropout": 0.0},
     {"scale": 2.0}, {"learning_rate": 0.2}, {"pairs_a_step": 64}, {"context_weight": 0.5},
+    {"chain_epochs": 0}, {"chain_negatives": 5}, {"chain_scale": 2.0}, {"chain_power": 0.0}, {"chain_learning_rate": 0.1},
 ], ids=lambda option: next(iter(option)))  # fmt: skip
 def test_every_option_changes_the_table(tmp_path, option):
     n_chains = write_world(tmp_path / "world", n_chains=60)
