@@ -110,9 +110,10 @@ class ByTerms:
         low, high = np.empty((2, len(asked), n), dtype=np.int32)
         for i, (_, first, last) in enumerate(asked):
             low[i], high[i] = first, last
+        ranges = self.scoring.fixed(side_by_side([ranks for ranks, *_ in asked], len(segment)))
         return loops.Asking(
-            queries.reshape(-1), d, codes, offsets, traits, side_by_side([ranks for ranks, *_ in asked], len(segment)),
-            low, high, np.empty(0, dtype=bool) if task.alive is None else task.alive,
+            queries.reshape(-1), d, codes, offsets, traits, ranges, low, high,
+            np.empty(0, dtype=bool) if task.alive is None else task.alive,
         )  # fmt: skip
 
     def _entries(self, segment: DeviceSegment, codes: TermCodes, base: int, start: int, stop: int) -> Any:
