@@ -6,6 +6,7 @@ one query each, which brings in every job for itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from gpu_retrieval.cells import Cells, passing
 from gpu_retrieval.quantize import Coarse, on_lines
 from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.shared import shared
-from gpu_retrieval.side_checks import rank_range, side_by_side
+from gpu_retrieval.side_checks import rank_ranges, side_by_side
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.term_draws import TermCodes, TermDraw, batch_bytes
 from gpu_retrieval.topk import Hits
 
-# Of a block of a column's postings.
-BYTES_PER_BLOCK = 24
+# Of a block of a column's postings; of a job in reach.
+BYTES_PER_BLOCK, KEY_BYTES = 24, 8
 
 
 def search(task: SearchTask) -> Hits:
@@ -58,14 +59,11 @@ class ByTerms:
     def search(self) -> Hits:
         n_bytes = self.draw.n_bytes + 5 * self.task.queries.shape[1]
         before = np.concatenate([[0], np.cumsum(n_bytes)])
-        start, room = 0, batch_bytes(self.task.memory_budget)
-        while start < len(n_bytes):
-            stop = int(np.searchsorted(before, before[start] + room, side="right")) - 1
+        for start, stop in _spans(before, batch_bytes(self.task.memory_budget)):
             base = 0
             for segment, codes in zip(self.task.segments, self.draw.codes, strict=True):
-                self._take_in(segment, codes, base, start, max(stop, start + 1))
+                self._take_in(segment, codes, base, start, stop)
                 base += len(segment)
-            start = max(stop, start + 1)
         rows = np.arange(len(n_bytes))
         self.scoring.decode(self.n_keys, rows, self.task.order.sorted_ids, self.hits.ids, self.hits.scores)
         return self.hits
@@ -85,32 +83,26 @@ class ByTerms:
         most_rows = loops.SHORTS * int(codes.n_places[span].max()) if self.draw.repeats else 0
         n_found, key_starts = np.empty(n, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
         loops.select(asking, entries, best, n_found, int(codes.n_entries[span].max()), most_rows, threads)
-        compiled.entries().number_keys(entries.starts, n_found, entries.reached, key_starts)
-        cap, most, first = self.scoring.held_rows(self.k), batch_bytes(task.memory_budget) // 16, 0
-        while first < n:
-            last = int(np.searchsorted(key_starts, key_starts[first] + most, side="right")) - 1
-            last = max(last, first + 1)
+        compiled.entries().place_keys(entries.starts, n_found, entries.reached, key_starts)
+        cap = self.scoring.held_rows(self.k)
+        for first, last in _spans(key_starts, batch_bytes(task.memory_budget) // 2 // KEY_BYTES):
             n_new = int(key_starts[last] - key_starts[first])
             if len(self.keys) < n_new:
                 self.keys = np.empty(n_new, dtype=np.uint64)
             loops.score(jobs, asking, entries, first, last, key_starts, self.keys, threads)
             loops.keep(best, first, last, key_starts, self.keys, asking.d, cap, threads)
-            first = last
 
     def _asking(self, jobs: Any, segment: DeviceSegment, start: int, stop: int) -> Any:
         """`score_terms.Asking` of the queries [start, stop)."""
         loops, task, d = self.loops, self.task, self.task.queries.shape[1]
-        n, rows = stop - start, np.arange(start, stop)
+        n = stop - start
         queries = on_lines((n, d), np.float32)
         queries[:] = task.queries[start:stop]
         codes, traits = on_lines((n * Coarse.words(d),), np.int32), on_lines((n * loops.TRAITS,), np.float32)
         offsets = np.empty(n, dtype=np.int32)
         loops.take_queries(jobs, queries, codes, offsets, traits)
-        asked = [rank_range(part, segment.host, rows) for part in self.draw.ranges]
-        low, high = np.empty((2, len(asked), n), dtype=np.int32)
-        for i, (_, first, last) in enumerate(asked):
-            low[i], high[i] = first, last
-        ranges = self.scoring.fixed(side_by_side([ranks for ranks, *_ in asked], len(segment)))
+        ranks, low, high = rank_ranges(self.draw.ranges, segment.host, np.arange(start, stop))
+        ranges = self.scoring.fixed(side_by_side(ranks, len(segment)))
         return loops.Asking(
             queries.reshape(-1), d, codes, offsets, traits, ranges, low, high,
             np.empty(0, dtype=bool) if task.alive is None else task.alive,
@@ -154,3 +146,15 @@ class ByTerms:
         mask = None if self.draw.left is None else passing(self.draw.left, cells, segment.host, self.task.groups.sets)
         mask = without_excluded(self.excluded, mask, cells, base)
         return nothing if mask is None else (mask, cells.offsets)
+
+
+def _spans(before: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """First and last of neighbours that take `most` or less together, one alone where it takes more.
+
+    `before` (n + 1,) is what is taken before each.
+    """
+    start = 0
+    while start < len(before) - 1:
+        stop = int(np.searchsorted(before, before[start] + most, side="right")) - 1
+        yield start, max(stop, start + 1)
+        start = max(stop, start + 1)

@@ -40,7 +40,7 @@ def order_entries(starts, blocks, places, ends, by_block):
 
 
 @njit(nogil=True, cache=True)
-def number_keys(starts, n_found, reached, key_starts):
+def place_keys(starts, n_found, reached, key_starts):
     """Where each query's keys begin, and from there each of its entries'."""
     for q in range(len(n_found)):
         key_starts[q + 1] = key_starts[q] + n_found[q]

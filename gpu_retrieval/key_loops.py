@@ -27,12 +27,13 @@ def order_rows(offsets, values, sizes):
         own = values[offsets[row] : offsets[row + 1]]
         if len(own) > FEW:
             own.sort()
-        for i in range(1, len(own) if len(own) <= FEW else 0):
-            value, at = own[i], i
-            while at > 0 and own[at - 1] > value:
-                own[at] = own[at - 1]
-                at -= 1
-            own[at] = value
+        else:
+            for i in range(1, len(own)):
+                value, at = own[i], i
+                while at > 0 and own[at - 1] > value:
+                    own[at] = own[at - 1]
+                    at -= 1
+                own[at] = value
         n = min(1, len(own))
         for i in range(1, len(own)):
             own[n] = own[i]

@@ -37,7 +37,7 @@ from gpu_retrieval.term_state import (
     Entries,
     make_room,
     room_bytes,
-)  # fmt: skip
+)
 from gpu_retrieval.topk import NO_KEY
 
 # Queries of a thread at a time.

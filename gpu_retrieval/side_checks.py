@@ -69,10 +69,7 @@ class SideChecks:
     def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
         """What the queries `rows` ask of a segment."""
         host = segment.host
-        ranges = [host.numbers[clause.field] for clause in self.ranges]
-        low, high = np.empty((2, len(ranges), len(rows)), dtype=np.int32)
-        for i, clause in enumerate(self.ranges):
-            _, low[i], high[i] = rank_range(clause, host, rows)
+        ranks, low, high = rank_ranges(self.ranges, host, rows)
         sets = [groups.sets[id(clause.rows)] for clause in self.terms]
         columns = [host.terms[clause.field] for clause in self.terms]
         codes = [own.codes(column) for own, column in zip(sets, columns, strict=True)]
@@ -82,9 +79,7 @@ class SideChecks:
             span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
             before += len(some.values)
         return Asked(
-            numbers=side_by_side(
-                [column.ranks for column in ranges] + [column.forward[1] for column in columns], len(segment)
-            ),
+            numbers=side_by_side(ranks + [column.forward[1] for column in columns], len(segment)),
             low=low,
             high=high,
             terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
@@ -106,22 +101,27 @@ def side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:
     return numbers[0][None, :] if len(numbers) == 1 else np.array(numbers, dtype=np.int32).reshape(len(numbers), n_rows)
 
 
-def rank_range(
-    clause: Between | AnyOf, segment: Segment, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n,) ranks of the segment's rows, and the lowest and highest that each of the queries `rows` lets pass.
+def rank_ranges(
+    clauses: Sequence[Between | AnyOf], segment: Segment, rows: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Of each clause the (n,) ranks of the segment's rows, and what each of the queries `rows` lets pass.
 
-    An AnyOf, of one term a query at most, is a range of the codes of the rows' one term.
+    That is the lowest and the highest rank, (clauses, queries) int32. An AnyOf, of one term a query at most, is a range
+    of the codes of the rows' one term.
     """
-    if isinstance(clause, AnyOf):
-        column = segment.terms[clause.field]
-        codes = np.full(len(clause.rows), -1, dtype=np.int64)
-        codes[clause.rows.row_numbers()] = column.places(clause.rows.values)
-        last = codes[rows]
-        ranks, first = column.forward[1], np.where(last < 0, ANY_RANK, last)
-    else:
-        numbers = segment.numbers[clause.field]
-        lo, hi = (None if end is None else end[rows] for end in (clause.lo, clause.hi))
-        ranks, (first, last) = numbers.ranks, numbers.rank_range(lo, hi, len(rows))
-    is_bound = _is_bound(clause, rows)
-    return ranks, np.where(is_bound, first, 0), np.where(is_bound, last, ANY_RANK)
+    ranks, (low, high) = list[np.ndarray](), np.empty((2, len(clauses), len(rows)), dtype=np.int32)
+    for i, clause in enumerate(clauses):
+        if isinstance(clause, AnyOf):
+            column, asked = segment.terms[clause.field], clause.rows.take(rows)
+            last = np.full(len(rows), -1)
+            last[asked.row_numbers()] = column.places(asked.values)
+            first = np.where(last < 0, ANY_RANK, last)
+            ranks.append(column.forward[1])
+        else:
+            numbers = segment.numbers[clause.field]
+            lo, hi = (None if end is None else end[rows] for end in (clause.lo, clause.hi))
+            first, last = numbers.rank_range(lo, hi, len(rows))
+            ranks.append(numbers.ranks)
+        is_bound = _is_bound(clause, rows)
+        low[i], high[i] = np.where(is_bound, first, 0), np.where(is_bound, last, ANY_RANK)
+    return ranks, low, high

@@ -26,7 +26,7 @@ from gpu_retrieval.term_state import (
     SLACK,
     TRAITS,
     UNIT,
-)  # fmt: skip
+)
 
 
 @inline

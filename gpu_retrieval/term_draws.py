@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.clauses import AllOf, AnyOf, Between, Clause
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause
 from gpu_retrieval.columns import TermColumn
 from gpu_retrieval.groups import (
     CHECK_NS,
@@ -25,7 +25,7 @@ from gpu_retrieval.groups import (
     has_one_term,
     is_side_check,
     pair_ns,
-)  # fmt: skip
+)
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
@@ -105,8 +105,8 @@ def _sums(sets: Ragged, of_code: np.ndarray) -> np.ndarray:
 class TermDraw:
     """All queries draw their jobs by `driver`, and check `ranges` beside the products and `left` by a mask.
 
-    With `repeats` two terms may have the same job.
-    `codes` are of each segment; `n_bytes` (queries,) int64 is what each query takes of a batch, but for its components.
+    With `repeats` two terms may have the same job. `codes` are of each segment; `n_bytes` (queries,) int64 is what
+    each query takes of a batch, but for its components.
     """
 
     driver: AnyOf
@@ -124,7 +124,7 @@ class TermDraw:
         most = groups.drivers[int(np.bincount(groups.driver, np.diff(groups.starts)).argmax())]
         ranges, left, driver = list[Between | AnyOf](), list[Clause](), None
         for part in conjuncts(where, np.ones(len(groups.order), dtype=bool)):
-            if driver is None and most is not None and isinstance(part, AnyOf) and part.rows is most.rows:
+            if driver is None and isinstance(part, AnyOf) and _is_same(part, most):
                 driver = part
             elif isinstance(part, (AnyOf, Between)) and _is_range(part, segments):
                 ranges.append(part)
@@ -144,9 +144,8 @@ class TermDraw:
         n_batches, cost = max(1.0, float(self.n_bytes.sum()) / batch_bytes(memory_budget)), 0.0
         each_ns = pair_ns(d) + (0.0 if self.left is None else CHECK_NS) + (REPEAT_NS if self.repeats else 0.0)
         for codes in self.codes:
-            cost += ENTRY_NS * int(codes.n_entries.sum()) + each_ns * compiled.terms().SHORTS * int(
-                codes.n_places.sum()
-            )
+            n_pairs = compiled.terms().SHORTS * int(codes.n_places.sum())
+            cost += ENTRY_NS * int(codes.n_entries.sum()) + each_ns * n_pairs
             cost += BRING_NS * n_batches * codes.n_rows_asked(1 / n_batches)
         return cost + RESULT_NS * k * len(self.n_bytes)
 
@@ -155,6 +154,11 @@ class TermDraw:
         """How many queries ask for a job, of those jobs that any asks for."""
         n_pairs = sum(float((codes.times_asked * codes.n_rows).sum()) for codes in self.codes)
         return n_pairs / max(1.0, sum(codes.n_rows_asked(1.0) for codes in self.codes))
+
+
+def _is_same(part: AnyOf, driver: AnyOf | AllIn | None) -> bool:
+    """Whether the part is what the groups call their driver, whose copy applies to other queries maybe."""
+    return isinstance(driver, AnyOf) and part.rows is driver.rows and part.field == driver.field
 
 
 def _is_range(part: AnyOf | Between, segments: list[DeviceSegment]) -> bool:

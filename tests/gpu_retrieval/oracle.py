@@ -7,6 +7,7 @@ sums are exact and the oracle owes nothing to any order of summation.
 from __future__ import annotations
 
 import random
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +60,17 @@ class Ask:
             return hits
         exclude = None if self.exclude is None else Ragged.from_lists(self.exclude, dtype="int64")
         return index.search(self.queries, self.k, self.where, exclude=exclude, prior=self.prior, **options)
+
+    def scratch(self, index: TermKnnIndex, **options) -> int:
+        """Most bytes that NumPy allocates in a search, its outputs aside: a second one, as the first loads things."""
+        self.search(index, **options)
+        tracemalloc.start()
+        try:
+            self.search(index, **options)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        return peak - len(self.queries) * (self.k * 12 + 8)
 
     def one(self, i: int) -> Ask:
         rows = np.array([i])

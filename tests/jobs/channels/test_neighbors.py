@@ -122,8 +122,9 @@ def test_neighbours_of_a_chain_are_merged_by_weighted_mean(tmp_path):
     assert hits.n_matches.tolist() == [3, 3, 0, 0]
     assert none.n_matches.tolist() == [0] * 4
     # what is popular overtakes what is a little nearer
-    fame = lambda found: 0.25 * (found == 13)  # noqa: E731
-    popular, _ = merged(chains, neighbors, lambda rows, found: rows == 0, fame, all_met, 3, 1 << 20)
+    popular, _ = merged(
+        chains, neighbors, lambda rows, found: rows == 0, lambda found: 0.25 * (found == 13), all_met, 3, 1 << 20
+    )
     assert popular.ids[0].tolist() == [11, 10, 13]
     np.testing.assert_allclose(popular.scores[0], [0.625, 3 * 0.75 / 4, 0.25 / 4 + 0.25])
     second, _ = merged(chains, neighbors, lambda rows, found: rows == 1, no_prior, all_met, 2, 64)
