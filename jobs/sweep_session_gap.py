@@ -158,7 +158,9 @@ class Sweep:
                 min_job_actions=settings.min_job_actions,
                 scratch=Path(scratch),
             )
+            began = time.monotonic()
             trained = train(corpus, self.corpus_uri, n_chains, trial.options, lambda line: None) if n_chains else None
+            train_seconds = time.monotonic() - began
             row = {"kind": trial.kind, "value": trial.value, "chains": n_chains, "cut_seconds": cut_seconds}
             row["actions_a_chain"] = float(corpus.n_actions.sum()) / n_chains if n_chains else None
             if trained is None:
@@ -167,7 +169,7 @@ class Sweep:
         low, high = bootstrap_bounds(found, self.options.bootstrap or 1000, self.options.seed)
         return row | {
             "pairs": trained.n_pairs,
-            "train_seconds": trained.n_pairs / trained.pairs_per_s,
+            "train_seconds": train_seconds,
             "position": float(found[:, 0].mean()),
             "low": float(low[0]),
             "high": float(high[0]),

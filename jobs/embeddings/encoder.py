@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
+
+if TYPE_CHECKING:
+    from jobs.embeddings.corpus import JobCorpus
+    from jobs.embeddings.pairs import Ints
 
 
 def random_table(n_rows: int, dim: int, seed: int) -> Tensor:
@@ -26,6 +33,30 @@ def pooled(table: Tensor, rows: Tensor, offsets: Tensor, weights: Tensor) -> Ten
     """
     sums = embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
     return normalize(sums, dim=1)
+
+
+def pooled_jobs(
+    corpus: JobCorpus, table: Tensor, jobs: Ints, keeps_id: NDArray[np.bool_]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct rows that the jobs are pooled from, those rows of the table as a leaf, and (jobs, dim) vectors.
+
+    `keeps_id` (jobs,) says whether each has its id among its rows.
+    """
+    rows, offsets = corpus.rows.bags(jobs, keeps_id)
+    distinct, places = np.unique(rows, return_inverse=True)
+    bags = (places, offsets, corpus.weights[distinct][places])
+    touched = on_device(distinct, table.device)
+    leaf = table[touched].requires_grad_()
+    return touched, leaf, pooled(leaf, *(on_device(array, table.device) for array in bags))
+
+
+def on_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    return torch.from_numpy(array).to(device)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name, "auto" being the GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 class Adagrad:

@@ -8,9 +8,9 @@ that no vector has to say it: what is left to learn is what fits the chain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,22 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.chains.sessionize import CHAIN_ACTIONS
-from jobs.embeddings.corpus import JobCorpus, chain_batches
-from jobs.embeddings.encoder import Adagrad, pooled
+from jobs.embeddings.corpus import JobCorpus
+from jobs.embeddings.encoder import Adagrad, device_of, on_device, pooled, pooled_jobs
 from jobs.embeddings.features import ranges
 from jobs.embeddings.losses import sampled_softmax_loss
 from jobs.embeddings.pairs import Chains, Ints, left_pairs, right_pairs
 from jobs.embeddings.state import State
-from jobs.embeddings.steps import SkipGram, distinct
-from jobs.embeddings.team import ALONE, Team
+from jobs.embeddings.steps import Draws, SkipGram, distinct
 
 Floats = NDArray[np.float32]
 
 # What a chain's vector is at serving: must match the defaults of `settings.RetrieveCandidates`.
 MAX_ACTIONS, HALF_LIFE_ACTIONS = 50, 10.0
 EXAMPLES_A_STEP = 512
-# Draws of these passes are no other pass's.
-_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -67,47 +64,10 @@ class NextStep:
     negatives: Ints
     is_none: NDArray[np.bool_]
 
-
-def learn_next_jobs(
-    corpus: JobCorpus,
-    uri: str,
-    options: SkipGram,
-    state: State,
-    say: Callable[[str], None] = print,
-    team: Team = ALONE,
-) -> State:
-    """The state after `chain_epochs` passes: its table, maybe changed in place; squares and bias are of the pairs.
-
-    Adagrad starts anew, as another loss's gradients have another size. Of a team, each has its part of the chains.
-    FloatingPointError where the loss is no number.
-    """
-    draws = NextSteps(corpus, options)
-    device = torch.device(_device(options))
-    # The table is not to depend on how many threads there are: sums over them do.
-    torch.set_num_threads(1)
-    learnt = State(state.table, np.zeros_like(state.table), np.zeros(2, np.float32))
-    for epoch in range(options.chain_epochs):
-        draws.begin(epoch, team.rank)
-        before = learnt.copy() if team.size > 1 else None
-        learner, n_examples, loss_sum = NextLearner(corpus, options, learnt, device), 0, torch.zeros(1)
-        for chains in chain_batches(uri, corpus.job_ids, options.chains_a_batch, team.rank, team.size):
-            for step in draws.of(chains):
-                # A tensor stays on its device: asking for its value would wait for every step.
-                loss_sum = loss_sum.to(device) + learner.learn(step) * len(step.targets)
-                n_examples += len(step.targets)
-        learnt = learner.state()
-        mean_loss = float(loss_sum) / max(n_examples, 1)
-        if not np.isfinite(mean_loss):
-            raise FloatingPointError(f"the loss of next jobs is {mean_loss}: lower chain_learning_rate")
-        say(f"  pass {epoch + 1} of {options.chain_epochs} over whole chains: {mean_loss:.3f} a next job")
-        if before is not None:
-            learnt = team.merged(before, learnt)
-    return State(learnt.table, state.squares, state.bias)
-
-
-def _device(options: SkipGram) -> str:
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    return found if options.device == "auto" else options.device
+    @property
+    def n_pairs(self) -> int:
+        """Of a chain and its next job."""
+        return len(self.targets)
 
 
 def chain_examples(chains: Chains, both_sides: bool) -> Examples:
@@ -132,17 +92,15 @@ def chain_examples(chains: Chains, both_sides: bool) -> Examples:
     return Examples(targets[starts], starts, np.diff(starts, append=len(targets)), contexts, weights)
 
 
-class NextSteps:
+class NextSteps(Draws):
     """The steps of a batch of chains, their examples in random order."""
 
+    kind = (1,)
+
     def __init__(self, corpus: JobCorpus, options: SkipGram) -> None:
-        self._options = options
         self._known = np.flatnonzero(corpus.n_actions > 0)
         self._place = np.full(len(corpus.job_ids), -1, np.int32)
-        self.begin(0)
-
-    def begin(self, epoch: int, part: int = 0) -> None:
-        self._rng = np.random.default_rng([self._options.seed, epoch, part, _SEED])
+        super().__init__(options)
 
     def of(self, chains: Chains) -> Iterator[NextStep]:
         examples = chain_examples(chains, self._options.contexts == "both")
@@ -182,41 +140,42 @@ class NextSteps:
 
 
 class NextLearner:
-    """The embedding table, and how a step changes it."""
+    """The embedding table, and how a step changes it.
 
-    def __init__(self, corpus: JobCorpus, options: SkipGram, state: State, device: torch.device) -> None:
-        self._corpus, self._options, self._device = corpus, options, device
-        self._table, self._bias = self._tensor(state.table), state.bias
-        self._of_table = Adagrad(self._table, options.chain_learning_rate, self._tensor(state.squares))
+    Adagrad starts anew, as another loss's gradients have another size; the squares and the bias of the pairs stay.
+    """
+
+    def __init__(self, corpus: JobCorpus, options: SkipGram, state: State) -> None:
+        # The table is not to depend on how many threads there are: sums over them do.
+        torch.set_num_threads(1)
+        self._corpus, self._options, self._pairs = corpus, options, state
+        self._device = device_of(options.device)
+        self._table = on_device(state.table, self._device)
+        squares = state.next_squares if len(state.next_squares) else np.zeros_like(state.table)
+        self._of_table = Adagrad(self._table, options.chain_learning_rate, on_device(squares, self._device))
         self._popularity = options.chain_power * np.log(np.maximum(corpus.n_actions, 1)).astype(np.float32)
         self._n_known = int((corpus.n_actions > 0).sum())
 
     def state(self) -> State:
-        return State(self._table.cpu().numpy(), self._of_table.squares.cpu().numpy(), self._bias)
+        table, squares = self._table.cpu().numpy(), self._of_table.squares.cpu().numpy()
+        return replace(self._pairs, table=table, next_squares=squares)
 
     def learn(self, step: NextStep) -> Tensor:
         """Take one step; returns the loss before it."""
-        rows, offsets = self._corpus.rows.bags(step.jobs, step.keeps_id)
-        touched, rows = np.unique(rows, return_inverse=True)
-        weights = self._tensor(self._corpus.weights[touched][rows])
-        table = self._table[self._tensor(touched)].requires_grad_()
-        vectors = pooled(table, self._tensor(rows), self._tensor(offsets), weights)
+        touched, table, vectors = pooled_jobs(self._corpus, self._table, step.jobs, step.keeps_id)
         loss = self.loss(vectors, step)
         loss.backward()
         assert table.grad is not None
-        self._of_table.step(self._tensor(touched), table.grad)
-        return loss.detach()
+        self._of_table.step(touched, table.grad)
+        return loss.detach().double()
 
     def loss(self, vectors: Tensor, step: NextStep) -> Tensor:
         """Of `vectors` (jobs of the step, dim)."""
-        scale, popularity = self._options.chain_scale, self._tensor(self._popularity[step.jobs])
-        targets, negatives = self._tensor(step.targets), self._tensor(step.negatives)
-        queries = pooled(vectors, self._tensor(step.contexts), self._tensor(step.offsets), self._tensor(step.weights))
+        scale, on = self._options.chain_scale, partial(on_device, device=self._device)
+        popularity, targets, negatives = on(self._popularity[step.jobs]), on(step.targets), on(step.negatives)
+        queries = pooled(vectors, on(step.contexts), on(step.offsets), on(step.weights))
         positive = scale * (queries * vectors[targets]).sum(dim=1) + popularity[targets]
         # drawn alike, each stands for as many jobs as there are for one draw
         stands_for = np.log(self._n_known / len(step.negatives))
         negative = scale * queries @ vectors[negatives].T + popularity[negatives] + stands_for
-        return sampled_softmax_loss(positive, negative, self._tensor(step.is_none))
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+        return sampled_softmax_loss(positive, negative, on(step.is_none))

@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,18 @@ class State:
     """Arrays that a learner changes in place.
 
     `table` (rows, dim) float32 has the embeddings and `squares` (rows, dim) the sums of their squared gradients,
-    by which Adagrad steps; `bias` (2,) float32 is the bias of all scores and the same of it.
+    by which Adagrad steps; `bias` (2,) float32 is the bias of all scores and the same of it. `next_squares` are
+    those of the passes over whole chains, (0, 0) before them.
     """
 
     table: Floats
     squares: Floats
     bias: Floats
+    next_squares: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def copy(self) -> State:
-        return State(self.table.copy(), self.squares.copy(), self.bias.copy())
+    def copy(self, *names: str) -> State:
+        """With arrays of its own: all of them, or those that are named."""
+        return replace(self, **{name: getattr(self, name).copy() for name in names or vars(self)})
 
 
 def random_state(n_rows: int, options: SkipGram) -> State:
@@ -76,12 +79,17 @@ def warm_state(corpus: JobCorpus, options: SkipGram, fields: Sequence[str], mode
 
 @dataclass(frozen=True)
 class Place:
-    """How far training has come: the batches of an epoch that are done, their pairs and losses, and its generator."""
+    """How far training has come: the batches of an epoch that are done, their pairs and losses, and its generator.
 
+    `stage` 0 learns by pairs, 1 by whole chains; there `loss` is the mean of a pair in the last epoch of 0.
+    """
+
+    stage: int = 0
     epoch: int = 0
     batch: int = 0
     n_pairs: int = 0
     loss_sum: float = 0.0
+    loss: float = 0.0
     generator: dict[str, Any] = field(default_factory=dict)
 
 

@@ -88,7 +88,28 @@ class Step:
         return len(self.costs)
 
 
-class Steps:
+class Draws:
+    """Random numbers that begin anew with each epoch, and go on from where a checkpoint left them."""
+
+    # What keeps the draws of one kind of steps from being another's.
+    kind: tuple[int, ...] = ()
+
+    def __init__(self, options: SkipGram) -> None:
+        self._options = options
+        self.begin(0)
+
+    def begin(self, epoch: int, part: int = 0, generator: Mapping[str, Any] | None = None) -> None:
+        """Draw as of the start of an epoch, for a part of the chains; or go on from the state of a generator."""
+        self._rng = np.random.default_rng([self._options.seed, epoch, part, *self.kind])
+        if generator:
+            self._rng.bit_generator.state = generator
+
+    @property
+    def generator(self) -> dict[str, Any]:
+        return dict(self._rng.bit_generator.state)
+
+
+class Steps(Draws):
     """The steps of a batch of chains, their pairs in random order."""
 
     def __init__(self, corpus: JobCorpus, options: SkipGram) -> None:
@@ -98,19 +119,8 @@ class Steps:
         everywhere, markets = Frequencies(shares), Markets(corpus.markets)
         self._negatives = Negatives(everywhere, markets, options.local_share, options.pairs_a_draw)
         self._windows, self._costs = action_windows(options.windows), cost_matrix(options.costs)
-        self._options = options
         self._place = np.full(len(corpus.job_ids), -1, np.int32)
-        self.begin(0)
-
-    def begin(self, epoch: int, part: int = 0, generator: Mapping[str, Any] | None = None) -> None:
-        """Draw as of the start of an epoch, for a part of the chains; or go on from the state of a generator."""
-        self._rng = np.random.default_rng([self._options.seed, epoch, part])
-        if generator:
-            self._rng.bit_generator.state = generator
-
-    @property
-    def generator(self) -> dict[str, Any]:
-        return dict(self._rng.bit_generator.state)
+        super().__init__(options)
 
     def of(self, chains: Chains) -> Iterator[Step]:
         targets, contexts = self.pairs(chains)

@@ -57,6 +57,10 @@ class Processes:
 
     def merged(self, before: State, own: State) -> State:
         self._move(own.table, before.table, self.size**-0.5)
+        if own.next_squares.size:
+            # What pairs have taught stays as it is.
+            self._move(own.next_squares, before.next_squares, 1 / self.size)
+            return own
         self._move(own.squares, before.squares, 1 / self.size)
         self._move(own.bias[:1], before.bias[:1], self.size**-0.5)
         self._move(own.bias[1:], before.bias[1:], 1 / self.size)

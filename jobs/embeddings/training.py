@@ -15,9 +15,9 @@ from torch import Tensor
 from jobs.embeddings.compiled import CompiledLearner
 from jobs.embeddings.contexts import beside_contexts
 from jobs.embeddings.corpus import JobCorpus, chain_batches
-from jobs.embeddings.encoder import Adagrad, pooled
+from jobs.embeddings.encoder import Adagrad, device_of, on_device, pooled_jobs
 from jobs.embeddings.losses import negative_sampling_loss
-from jobs.embeddings.next_jobs import learn_next_jobs
+from jobs.embeddings.next_jobs import NextLearner, NextSteps
 from jobs.embeddings.pairs import Chains
 from jobs.embeddings.state import Checkpoint, Place, State, random_state
 from jobs.embeddings.steps import SkipGram, Step, Steps
@@ -56,51 +56,115 @@ def train(
     The same corpus, options and `start` give the same table, bit for bit, on one machine: by the compiled step
     with any number of threads, by PyTorch on one thread of a CPU; killed and taken up from its `checkpoint`, too.
     Each of a `team` has its part of the chains, and all end with the same table. Memory is the embedding table
-    twice (of a team, four times), what `JobCorpus` holds, and the pairs of `chains_a_batch` chains.
+    twice, three times in passes over whole chains (of a team, four and five times), what `JobCorpus` holds, and the
+    pairs of `chains_a_batch` chains. FloatingPointError where a loss is no number.
     """
     found = checkpoint.read(say) if checkpoint else None
     state, place = found or (start or random_state(len(corpus.weights), options), Place())
-    learner, steps = _learner(corpus, options, state), Steps(corpus, options)
-    progress = _Progress(n_chains // team.size, options, say)
-    progress.skip(place.epoch * (n_chains // team.size))
-    for epoch in range(place.epoch, options.epochs):
-        steps.begin(epoch, team.rank, place.generator if place.batch else None)
-        if not place.batch:
-            place = Place(epoch=epoch)
-        before = learner.state().copy() if team.size > 1 else None
-        batches = chain_batches(uri, corpus.job_ids, options.chains_a_batch, team.rank, team.size)
-        for number, chains in enumerate(batches):
-            if number < place.batch:
-                progress.skip(len(chains.offsets) - 1)
-                continue
-            n_pairs, loss_sum = _learnt(learner, steps, chains)
-            place = replace(
-                place, batch=number + 1, n_pairs=place.n_pairs + n_pairs, loss_sum=place.loss_sum + loss_sum
-            )
-            progress.add(len(chains.offsets) - 1, n_pairs)
-            if checkpoint and team.size == 1 and checkpoint.is_due:
-                checkpoint.write(learner.state(), replace(place, generator=steps.generator))
-        if before is not None:
-            learner = _learner(corpus, options, team.merged(before, learner.state()))
-        place = replace(place, epoch=epoch + 1, batch=0)
-        if checkpoint and team.rank == 0 and checkpoint.is_due:
-            checkpoint.write(learner.state(), place)
-    n_last, loss_sum = team.summed(place.n_pairs, place.loss_sum)
-    if not n_last:
-        return None
-    mean_loss = loss_sum / n_last
-    if not np.isfinite(mean_loss):
-        raise FloatingPointError(f"the loss is {mean_loss} after {options.epochs} epochs: lower learning_rate")
-    n_learnt, pairs_per_s = team.summed(progress.n_pairs, progress.pairs_per_s)
-    state = learner.state()
+    training = Training(corpus, uri, n_chains, options, say, checkpoint, team)
+    n_learnt = pairs_per_s = 0.0
+    if place.stage == 0:
+        by_pairs = Stage(0, "pairs", options.epochs, "learning_rate", Steps(corpus, options), _learner)
+        state, place, progress = training.passed(by_pairs, state, place)
+        loss = training.mean_loss(by_pairs, place)
+        if loss is None:
+            return None
+        n_learnt, pairs_per_s = team.summed(progress.n_pairs, progress.pairs_per_s)
+        place = Place(stage=1, loss=loss)
     if options.chain_epochs:
-        state = learn_next_jobs(corpus, uri, options, state, say, team)
+        by_chains = next_jobs_stage(corpus, options)
+        state, place, _ = training.passed(by_chains, state, place)
+        training.mean_loss(by_chains, place)
+        # Another training goes on from what pairs have taught.
+        state = State(state.table, state.squares, state.bias)
     if options.context_weight:
         state.table = beside_contexts(corpus, uri, options, state.table)
-    return Trained(state, mean_loss, int(n_learnt), pairs_per_s)
+    return Trained(state, place.loss, int(n_learnt), pairs_per_s)
 
 
-def _learnt(learner: Learner, steps: Steps, chains: Chains) -> tuple[int, float]:
+class Learner(Protocol):
+    """What changes the state, a step of its own kind at a time."""
+
+    def learn(self, step: Any) -> Tensor | float: ...
+    def state(self) -> State: ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Passes over all chains by steps of one kind, which learn from `unit`.
+
+    `learns` are the arrays of the state that change, all of them where none is named; `rate` is what a loss that is no
+    number asks to be lowered.
+    """
+
+    number: int
+    unit: str
+    epochs: int
+    rate: str
+    steps: Steps | NextSteps
+    learner: Callable[[JobCorpus, SkipGram, State], Learner]
+    learns: tuple[str, ...] = ()
+
+
+def next_jobs_stage(corpus: JobCorpus, options: SkipGram) -> Stage:
+    """The passes over whole chains, after those by pairs, whose squares and bias stay as they are."""
+    steps, learns = NextSteps(corpus, options), ("table", "next_squares")
+    return Stage(1, "next jobs", options.chain_epochs, "chain_learning_rate", steps, NextLearner, learns)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all stages go by."""
+
+    corpus: JobCorpus
+    uri: str
+    n_chains: int
+    options: SkipGram
+    say: Callable[[str], None]
+    checkpoint: Checkpoint | None
+    team: Team
+
+    def passed(self, stage: Stage, state: State, place: Place) -> tuple[State, Place, _Progress]:
+        """The state after all passes of a stage, from a place on."""
+        corpus, options, team, checkpoint = self.corpus, self.options, self.team, self.checkpoint
+        learner, steps = stage.learner(corpus, options, state), stage.steps
+        progress = _Progress(self.n_chains // team.size, stage.epochs, stage.unit, self.say)
+        progress.skip(place.epoch * (self.n_chains // team.size))
+        for epoch in range(place.epoch, stage.epochs):
+            steps.begin(epoch, team.rank, place.generator if place.batch else None)
+            if not place.batch:
+                place = Place(stage.number, epoch, loss=place.loss)
+            before = learner.state().copy(*stage.learns) if team.size > 1 else None
+            batches = chain_batches(self.uri, corpus.job_ids, options.chains_a_batch, team.rank, team.size)
+            for number, chains in enumerate(batches):
+                if number < place.batch:
+                    progress.skip(len(chains.offsets) - 1)
+                    continue
+                n_pairs, loss_sum = _learnt(learner, steps, chains)
+                place = replace(
+                    place, batch=number + 1, n_pairs=place.n_pairs + n_pairs, loss_sum=place.loss_sum + loss_sum
+                )
+                progress.add(len(chains.offsets) - 1, n_pairs)
+                if checkpoint and team.size == 1 and checkpoint.is_due:
+                    checkpoint.write(learner.state(), replace(place, generator=steps.generator))
+            if before is not None:
+                learner = stage.learner(corpus, options, team.merged(before, learner.state()))
+            place = replace(place, epoch=epoch + 1, batch=0)
+            if checkpoint and team.rank == 0 and checkpoint.is_due:
+                checkpoint.write(learner.state(), place)
+        return learner.state(), place, progress
+
+    def mean_loss(self, stage: Stage, place: Place) -> float | None:
+        """Of what the last pass of all processes learnt from; None where that was nothing."""
+        n_pairs, loss_sum = self.team.summed(place.n_pairs, place.loss_sum)
+        if not n_pairs:
+            return None
+        if not np.isfinite(loss_sum / n_pairs):
+            raise FloatingPointError(f"the loss of {stage.unit} is {loss_sum / n_pairs}: lower {stage.rate}")
+        return loss_sum / n_pairs
+
+
+def _learnt(learner: Learner, steps: Steps | NextSteps, chains: Chains) -> tuple[int, float]:
     """Take the steps of some chains; how many pairs they had, and the sum of their losses."""
     n_pairs: int = 0
     # A tensor stays on its device: asking for its value would wait for every step.
@@ -111,19 +175,12 @@ def _learnt(learner: Learner, steps: Steps, chains: Chains) -> tuple[int, float]
     return n_pairs, float(loss_sum)
 
 
-class Learner(Protocol):
-    """What changes the state, a step at a time."""
-
-    def learn(self, step: Step) -> Tensor | float: ...
-    def state(self) -> State: ...
-
-
 def _learner(corpus: JobCorpus, options: SkipGram, state: State | None = None) -> Learner:
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    device = device_of(options.device)
     state = random_state(len(corpus.weights), options) if state is None else state
-    if options.step == "compiled" or (options.step == "auto" and device == "cpu"):
+    if options.step == "compiled" or (options.step == "auto" and device.type == "cpu"):
         return CompiledLearner(corpus, options, state)
-    return TorchLearner(corpus, options, state, torch.device(device))
+    return TorchLearner(corpus, options, state, device)
 
 
 class TorchLearner:
@@ -146,11 +203,8 @@ class TorchLearner:
 
     def learn(self, step: Step) -> Tensor:
         """Take one step; returns the loss before it."""
-        rows, offsets = self._corpus.rows.bags(step.jobs, step.keeps_id)
-        distinct, rows = np.unique(rows, return_inverse=True)
-        touched, weights = self._tensor(distinct), self._tensor(self._corpus.weights[distinct][rows])
-        table, bias = self._table[touched].requires_grad_(), self._bias.clone().requires_grad_()
-        vectors = pooled(table, self._tensor(rows), self._tensor(offsets), weights)
+        touched, table, vectors = pooled_jobs(self._corpus, self._table, step.jobs, step.keeps_id)
+        bias = self._bias.clone().requires_grad_()
         loss = self._loss(vectors, bias, self._tensor(step.position), step)
         loss.backward()
         assert table.grad is not None
@@ -173,15 +227,15 @@ class TorchLearner:
         )
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+        return on_device(array, self._device)
 
 
 class _Progress:
-    """A line now and then: share done, pairs a second, time left."""
+    """A line now and then: share done, pairs or what else is learnt from a second, time left."""
 
-    def __init__(self, n_chains: int, options: SkipGram, say: Callable[[str], None]) -> None:
+    def __init__(self, n_chains: int, epochs: int, unit: str, say: Callable[[str], None]) -> None:
         self.n_pairs = 0
-        self._n_chains, self._say = n_chains * options.epochs, say
+        self._n_chains, self._unit, self._say = n_chains * epochs, unit, say
         self._done, self._skipped, self._started = 0, 0, time.monotonic()
         self._told = self._started
 
@@ -200,5 +254,5 @@ class _Progress:
         if now - self._told >= PROGRESS_SECONDS or self._done >= self._n_chains:
             left = (now - self._started) * max(self._n_chains - self._done, 0) / (self._done - self._skipped)
             share = self._done / self._n_chains
-            self._say(f"  {share:4.0%} of the chains, {self.pairs_per_s:,.0f} pairs/s, {left:,.0f} s left")
+            self._say(f"  {share:4.0%} of the chains, {self.pairs_per_s:,.0f} {self._unit}/s, {left:,.0f} s left")
             self._told = now

@@ -16,11 +16,12 @@ from jobs.embeddings.next_jobs import (
     NextStep,
     NextSteps,
     chain_examples,
-    learn_next_jobs,
 )
 from jobs.embeddings.pairs import Chains
-from jobs.embeddings.state import State, random_state
+from jobs.embeddings.state import Place, random_state
 from jobs.embeddings.steps import SkipGram
+from jobs.embeddings.team import ALONE
+from jobs.embeddings.training import Training, next_jobs_stage
 from jobs.settings import RetrieveCandidates
 from tests.jobs.embeddings.test_compiled import market
 from tests.jobs.embeddings.test_training import N_WARM, OPTIONS, corpus_of, island, vectors_of, write_world
@@ -84,7 +85,7 @@ def test_the_loss_of_literal_vectors():
     corpus, _ = market()
     corpus.n_actions[:3] = (4, 1, 9)
     options = SkipGram(dim=2, chain_scale=2.0, chain_power=0.5, device="cpu")
-    learner = NextLearner(corpus, options, random_state(len(corpus.weights), options), torch.device("cpu"))
+    learner = NextLearner(corpus, options, random_state(len(corpus.weights), options))
     step = NextStep(
         jobs=np.array([0, 1, 2, 3]),
         keeps_id=np.ones(4, bool),
@@ -108,44 +109,50 @@ def world(tmp_path):
     return corpus_of(tmp_path / "world", tmp_path / "scratch"), str(tmp_path / "world"), n_chains
 
 
-def learnt(corpus, uri, options, say=lambda line: None):
-    return learn_next_jobs(corpus, uri, options, random_state(len(corpus.weights), options), say)
+def learnt(corpus, uri, n_chains, options, state=None, say=lambda line: None):
+    """The state after the passes over whole chains alone, and the loss in the last of them."""
+    state = random_state(len(corpus.weights), options) if state is None else state
+    training, stage = Training(corpus, uri, n_chains, options, say, None, ALONE), next_jobs_stage(corpus, options)
+    state, place, _ = training.passed(stage, state, Place(stage=1))
+    return state, training.mean_loss(stage, place)
 
 
 def test_whole_chains_alone_tell_the_islands_apart_for_new_jobs_too(tmp_path):
-    corpus, uri, _ = world(tmp_path)
+    corpus, uri, n_chains = world(tmp_path)
     options, said = replace(OPTIONS, chain_epochs=10, chain_learning_rate=0.05), []
-    vectors, is_cold = vectors_of(corpus, learnt(corpus, uri, options, said.append).table)
+    state, loss = learnt(corpus, uri, n_chains, options, say=said.append)
+    vectors, is_cold = vectors_of(corpus, state.table)
     same = island(np.arange(40))[:, None] == island(np.arange(40))[None, :]
     cosines = vectors @ vectors.T
     assert is_cold.tolist() == [False] * N_WARM + [True] * 4
     assert cosines[same].mean() > cosines[~same].mean() + 0.5
     assert cosines[is_cold][same[is_cold]].mean() > cosines[is_cold][~same[is_cold]].mean() + 0.5
-    losses = [float(line.split(": ")[1].split()[0]) for line in said]
-    assert len(losses) == 10 and losses[-1] < losses[0]
+    assert loss < learnt(corpus, uri, n_chains, replace(options, chain_epochs=1))[1]
+    assert said[-1].startswith("  100% of the chains, ") and said[-1].endswith(" next jobs/s, 0 s left")
 
 
 def test_what_the_next_training_goes_on_from_stays_of_the_pairs(tmp_path):
-    corpus, uri, _ = world(tmp_path)
+    corpus, uri, n_chains = world(tmp_path)
     state = random_state(len(corpus.weights), OPTIONS)
     state.squares += 3.0
-    after = learn_next_jobs(corpus, uri, replace(OPTIONS, chain_epochs=1), State(*vars(state.copy()).values()))
+    after, _ = learnt(corpus, uri, n_chains, replace(OPTIONS, chain_epochs=1), state.copy())
     assert not np.array_equal(after.table, state.table)
     np.testing.assert_array_equal(after.squares, state.squares)
     np.testing.assert_array_equal(after.bias, state.bias)
 
 
 def test_learning_twice_gives_the_same_table_bit_for_bit(tmp_path):
-    corpus, uri, _ = world(tmp_path)
+    corpus, uri, n_chains = world(tmp_path)
     tables = [
-        learnt(corpus, uri, replace(OPTIONS, chain_epochs=2, threads=threads)).table.tobytes() for threads in (1, 2, 1)
+        learnt(corpus, uri, n_chains, replace(OPTIONS, chain_epochs=2, threads=threads))[0].table.tobytes()
+        for threads in (1, 2, 1)
     ]
     assert len(set(tables)) == 1
 
 
 def test_a_loss_that_is_no_number_is_said(tmp_path):
-    corpus, uri, _ = world(tmp_path)
+    corpus, uri, n_chains = world(tmp_path)
     state = random_state(len(corpus.weights), OPTIONS)
     state.table[0, 0] = np.nan
     with pytest.raises(FloatingPointError, match="next jobs is nan: lower chain_learning_rate"):
-        learn_next_jobs(corpus, uri, replace(OPTIONS, chain_epochs=1), state)
+        learnt(corpus, uri, n_chains, replace(OPTIONS, chain_epochs=1), state)
