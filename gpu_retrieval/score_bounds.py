@@ -14,7 +14,7 @@ from gpu_retrieval import simd
 from gpu_retrieval.quantize import FLOAT32_ROUNDING, SAFE_SCORE
 from gpu_retrieval.score_final import begin, floor32, raise_limit
 from gpu_retrieval.score_rows import products
-from gpu_retrieval.score_state import BLOCK, MOST_QUERIES, inline, inner, peaks_of
+from gpu_retrieval.score_state import BLOCK, MOST_QUERIES, TOGETHER, inline, inner, peaks_of
 from gpu_retrieval.simd import LANES
 
 # The largest upper bound that is told apart from others as an int16, but for roundings.
@@ -74,6 +74,28 @@ def take_queries(jobs, work, best, q0, n, s):
 
 
 @inline
+def _list_pairs(s, lanes, first, n_found):
+    """Lists the pairs whose bits are set, sixteen a row, the row `first` the lowest; how many places are taken then."""
+    while lanes:
+        bit = simd.lowest_bit(lanes)
+        s.found[n_found] = first + bit // LANES * MOST_QUERIES + bit % LANES
+        n_found += 1
+        lanes &= lanes - np.uint64(1)
+    return n_found
+
+
+@inline
+def _reaching(jobs, s, row, i, errors, units, limits):
+    """Which of the sixteen queries a row of the stretch is in reach of, the block's i-th, as bits."""
+    upper = simd.times(simd.spread_at(s.lengths, row), errors)
+    sums = simd.as_floats(simd.load(s.sums, i * LANES))
+    upper = simd.times_plus(sums, simd.spread_at(s.scales, row), upper)
+    if len(jobs.priors):
+        upper = simd.times_plus(simd.spread_at(s.priors, row), units, upper)
+    return simd.not_below(upper, limits)
+
+
+@inline
 def in_reach(jobs, s, at, n, lane0, n_found):
     """Lists which of the block's n rows are in reach of which of the sixteen queries from `lane0` on.
 
@@ -81,18 +103,14 @@ def in_reach(jobs, s, at, n, lane0, n_found):
     Returns how many places are taken then.
     """
     errors, units, limits = simd.load(s.errors, lane0), simd.load(s.units, lane0), simd.load(s.limits, lane0)
-    passing, has_priors = lane0 // LANES * len(s.scales) + at, len(jobs.priors) > 0
-    for i in range(n):
-        upper = simd.times(simd.spread_at(s.lengths, at + i), errors)
-        sums = simd.as_floats(simd.load(s.sums, i * LANES))
-        upper = simd.times_plus(sums, simd.spread_at(s.scales, at + i), upper)
-        if has_priors:
-            upper = simd.times_plus(simd.spread_at(s.priors, at + i), units, upper)
-        taken = simd.not_below(upper, limits) & np.uint64(s.passing[passing + i])
-        # Written in any case: a branch that few take costs more.
-        pairs = simd.numbered_from(np.int32((at + i) * MOST_QUERIES + lane0))
-        simd.store(s.found, n_found, simd.packed(pairs, taken))
-        n_found += simd.count_bits(taken)
+    passing, width = lane0 // LANES * len(s.scales) + at, np.uint64(LANES)
+    for i in range(0, n, TOGETHER):
+        lanes = _reaching(jobs, s, at + i + 3, i + 3, errors, units, limits) << width
+        lanes = (lanes | _reaching(jobs, s, at + i + 2, i + 2, errors, units, limits)) << width
+        lanes = (lanes | _reaching(jobs, s, at + i + 1, i + 1, errors, units, limits)) << width
+        lanes |= _reaching(jobs, s, at + i, i, errors, units, limits)
+        lanes &= simd.load_bits(s.passing, passing + i)
+        n_found = _list_pairs(s, lanes, (at + i) * MOST_QUERIES + lane0, n_found)
     return n_found
 
 
@@ -162,10 +180,10 @@ def seed(jobs, s, words, n, lane0, n_lanes, k):
         least = simd.choose(simd.not_below(peak, unknown) & ~simd.not_below(peak, least), peak, least)
     half, wanted, all_of_them = simd.spread(np.float32(0.5)), simd.spread(np.int32(k)), simd.spread(np.int32(2**30))
     near = simd.spread(np.int32(k + k // 16))
-    known = simd.between(_reaching(lowers, n_peaks, least), wanted, all_of_them)
+    known = simd.between(_count_reaching(lowers, n_peaks, least), wanted, all_of_them)
     for _ in range(12):
         middle = simd.times_plus(least, half, simd.times(most, half))
-        counts = _reaching(lowers, n_peaks, middle)
+        counts = _count_reaching(lowers, n_peaks, middle)
         enough = simd.between(counts, wanted, all_of_them)
         least, most = simd.choose(enough, middle, least), simd.choose(enough, most, middle)
         if simd.between(counts, wanted, near) & everyone == everyone:
@@ -178,7 +196,7 @@ def seed(jobs, s, words, n, lane0, n_lanes, k):
 
 
 @inline
-def _reaching(lowers, n, level):
+def _count_reaching(lowers, n, level):
     counts = simd.spread(np.int32(0))
     for p in range(n):
         counts = simd.count_in(counts, simd.not_below(simd.load(lowers, p * LANES), level))

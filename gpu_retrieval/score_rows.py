@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd, simd_int8
-from gpu_retrieval.score_state import LINE, inline, inner, row_words
+from gpu_retrieval.score_state import LINE, TOGETHER, inline, inner, row_words
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.simd_types import HAS_TILES
 
@@ -124,6 +124,8 @@ def let_pass(work, s, cells, n, q0, lane0, n_lanes):
     everyone, width, stretch = np.uint64((1 << n_lanes) - 1), len(s.limits), len(s.scales)
     n_ranges, passing = len(work.low), s.passing[lane0 // LANES * stretch :]
     passing[:n] = np.uint16(everyone)
+    # What is read with the last rows passes nobody.
+    passing[n : (n + TOGETHER - 1) // TOGETHER * TOGETHER] = 0
     for field in range(len(work.spans)):
         table = s.tables[lane0 // LANES * work.tables[-1] + work.tables[field] :]
         codes = s.ranks[(n_ranges + field) * stretch :]

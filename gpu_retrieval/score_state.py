@@ -13,6 +13,8 @@ from gpu_retrieval.simd_types import HAS_TILES
 
 # Rows whose products are made together.
 BLOCK = 64
+# Rows whose bits for sixteen queries are one word.
+TOGETHER = 4
 # Peaks for each of the k: so many that the k-th of the peaks is near the k-th of all.
 PEAKS = 4
 # Queries of a piece, at most.

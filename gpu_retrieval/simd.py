@@ -60,6 +60,17 @@ def load_wide(typing: Any, array: Any, at: Any) -> Any:
 
 
 @operation
+def load_bits(typing: Any, array: Any, at: Any) -> Any:
+    """The uint64 that begins at `array[at]`, whatever the array's numbers are."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = pointer_to(context, builder, array, values[0], values[1], LONG)
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return types.uint64(array, types.intp), code
+
+
+@operation
 def load_shorts(typing: Any, array: Any, at: Any) -> Any:
     """INTS from sixteen int16."""
 
