@@ -3,10 +3,9 @@
 `make bench-retrieval SIZE=small` (1M jobs × 64 and × 128, k = 100 and 1,000) or `SIZE=full` (also 5M jobs);
 `smoke` only shows that the script runs. `--part` runs one part: `64` and `128` are the comparisons at so many
 components, `graphs`, `costs` and `memory` the others. For a machine that others use too there are `--clock cpu` and
-`--size busy`, a little of `small`; `--size large --part 64` is 5M jobs beside faiss alone. Prints a table a workload
-and, last, one line of JSON. Every engine answers the same queries with the same filters, ours all of them and the
-others the first of them; every answer is checked against a float64 oracle on a sample, and a wrong one of an exact
-engine stops the run.
+`--size busy`, a little of `small`. Prints a table a workload and, last, one line of JSON. Every engine answers the
+same queries with the same filters, ours all of them and the others the first of them; every answer is checked against
+a float64 oracle on a sample, and a wrong one of an exact engine stops the run.
 """
 
 from __future__ import annotations
@@ -67,10 +66,6 @@ SIZES = {
         jobs=(1_000_000, 5_000_000), n_low={100: 100_000, 1_000: 20_000}, n_high=1_000, n_faiss_low=1_000,
         n_faiss_high=200, n_engine=20, n_graph_jobs=100_000, n_graph_queries=100, n_cost_jobs=4_000_000,
         n_memory_jobs=1_000_000,
-    ),
-    "large": Size(
-        jobs=(5_000_000,), n_low={100: 100_000, 1_000: 20_000}, n_high=400, n_faiss_low=300, n_faiss_high=40,
-        n_engine=0, n_graph_jobs=100_000, n_graph_queries=30, n_cost_jobs=4_000_000, n_memory_jobs=1_000_000,
     ),
 }  # fmt: skip
 
