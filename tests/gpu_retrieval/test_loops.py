@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, cells, compiled, groups, ragged
+from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, by_loops, cells, compiled, groups, ragged
 from gpu_retrieval.ragged import numbered
 from gpu_retrieval.side_checks import SideChecks
 from tests.gpu_retrieval.oracle import Ask, assert_hits
@@ -197,6 +197,23 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
     monkeypatch.setattr(compiled, "AVAILABLE", False)
     plain = ask.search(index, plan="scan")
     assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
+@pytest.mark.parametrize("n_last", [1, 2, 3, 37])
+def test_rows_after_the_last_of_a_group_are_nobodys(monkeypatch, n_last):
+    """A second stretch of a few rows, after one of whose rows those at the next places were the best."""
+    monkeypatch.setattr(by_loops, "PIECES", ((16, 64),))
+    rng, n_own = np.random.default_rng(n_last), 64 + n_last
+    vectors = 0.01 * rng.standard_normal((n_own + 64, 8)).astype(np.float32)
+    best, others = np.arange(n_last, n_last + 3), np.arange(n_own, n_own + 64)
+    vectors[best, 0], vectors[others, 0] = 2, 3
+    terms = {"t": Ragged.from_lists([[int(row >= n_own)] for row in range(len(vectors))])}
+    index = TermKnnIndex.build(np.arange(len(vectors)), vectors, terms, device="cpu")
+    queries = np.zeros((32, 8), np.float32)
+    queries[:, 0] = np.linspace(1, 2, 32)
+    hits = index.search(queries, 3, AnyOf("t", Ragged.from_lists([[i // 16] for i in range(32)])), plan="shared")
+    assert (hits.ids[:16] == best).all()
+    assert (hits.ids[16:] >= n_own).all()
 
 
 def test_rows_of_equal_sums_have_hashes_of_their_own():
