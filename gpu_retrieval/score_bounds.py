@@ -85,13 +85,13 @@ def _list_pairs(s, lanes, first, n_found):
 
 
 @inline
-def _reaching(jobs, s, row, i, errors, units, limits):
-    """Which of the sixteen queries a row of the stretch is in reach of, the block's i-th, as bits."""
-    upper = simd.times(simd.spread_at(s.lengths, row), errors)
+def _reaching(jobs, s, at, i, errors, units, limits):
+    """Which of the sixteen queries are in reach of the i-th row of the block at `at`, as bits."""
+    upper = simd.times(simd.spread_at(s.lengths, at + i), errors)
     sums = simd.as_floats(simd.load(s.sums, i * LANES))
-    upper = simd.times_plus(sums, simd.spread_at(s.scales, row), upper)
+    upper = simd.times_plus(sums, simd.spread_at(s.scales, at + i), upper)
     if len(jobs.priors):
-        upper = simd.times_plus(simd.spread_at(s.priors, row), units, upper)
+        upper = simd.times_plus(simd.spread_at(s.priors, at + i), units, upper)
     return simd.not_below(upper, limits)
 
 
@@ -103,12 +103,11 @@ def in_reach(jobs, s, at, n, lane0, n_found):
     Returns how many places are taken then.
     """
     errors, units, limits = simd.load(s.errors, lane0), simd.load(s.units, lane0), simd.load(s.limits, lane0)
-    passing, width = lane0 // LANES * len(s.scales) + at, np.uint64(LANES)
+    passing = lane0 // LANES * len(s.scales) + at
     for i in range(0, n, TOGETHER):
-        lanes = _reaching(jobs, s, at + i + 3, i + 3, errors, units, limits) << width
-        lanes = (lanes | _reaching(jobs, s, at + i + 2, i + 2, errors, units, limits)) << width
-        lanes = (lanes | _reaching(jobs, s, at + i + 1, i + 1, errors, units, limits)) << width
-        lanes |= _reaching(jobs, s, at + i, i, errors, units, limits)
+        lanes = np.uint64(0)
+        for j in range(TOGETHER):
+            lanes |= _reaching(jobs, s, at, i + j, errors, units, limits) << np.uint64(j * LANES)
         lanes &= simd.load_bits(s.passing, passing + i)
         n_found = _list_pairs(s, lanes, (at + i) * MOST_QUERIES + lane0, n_found)
     return n_found
@@ -126,6 +125,7 @@ def known_in_reach(s, at, n, lane0, n_found):
     for i in range(n):
         taken = simd.between(simd.load_shorts(s.shorts, (passing + i) * LANES), limits, most)
         taken &= np.uint64(s.passing[passing + i])
+        # Written in any case: so many rows are in reach of somebody that a branch is missed.
         pairs = simd.numbered_from(np.int32((at + i) * MOST_QUERIES + lane0))
         simd.store(s.found, n_found, simd.packed(pairs, taken))
         n_found += simd.count_bits(taken)
