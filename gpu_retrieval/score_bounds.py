@@ -116,14 +116,13 @@ def in_reach(jobs, s, at, n, lane0, n_found):
 @inline
 def known_in_reach(s, at, n, lane0, n_found):
     """`in_reach` of rows whose upper bounds are there as `shorts`: all that it lists, and a few more."""
-    for lane in range(lane0, lane0 + LANES):
-        # Below by what the roundings of both could add.
-        least = np.floor(np.float64(s.limits[lane]) * np.float64(s.short[lane])) - 2
-        s.sums[lane - lane0] = np.int32(min(max(least, -32_768.0), 32_764.0))
-    limits, most = simd.load(s.sums, 0), simd.spread(np.int32(32_767))
+    # Below by more than the roundings of both could add.
+    least = simd.plus(simd.times(simd.load(s.limits, lane0), simd.load(s.short, lane0)), simd.spread(np.float32(-2)))
+    most = simd.spread(np.float32(32_764))
+    least = simd.choose(simd.not_below(least, most), most, least)
     passing = lane0 // LANES * len(s.scales) + at
     for i in range(n):
-        taken = simd.between(simd.load_shorts(s.shorts, (passing + i) * LANES), limits, most)
+        taken = simd.not_below(simd.as_floats(simd.load_shorts(s.shorts, (passing + i) * LANES)), least)
         taken &= np.uint64(s.passing[passing + i])
         # Written in any case: so many rows are in reach of somebody that a branch is missed.
         pairs = simd.numbered_from(np.int32((at + i) * MOST_QUERIES + lane0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd
-from gpu_retrieval.score_state import LINE, MOST_QUERIES, QUERY_BITS, inline, inner
+from gpu_retrieval.score_state import LINE, MOST_QUERIES, QUERY_BITS, WAITING, inline, inner
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.topk import NO_KEY
 
@@ -277,10 +277,26 @@ def score_rows(jobs, work, best, s, q0, q, held, cap):
 
 
 @inline
-def score_found(jobs, work, best, s, q0, start, first, stop, cap):
-    """Final scores of the pairs that `found` lists from `first` to `stop`, of a stretch that begins at `start`."""
+def score_pair(jobs, work, best, s, q0, start, f, cap):
+    """Final score of the pair that `found` lists at f, of a stretch that begins at `start`."""
+    d, q = work.queries.shape[1], np.int64(s.found[f] & (MOST_QUERIES - 1))
+    row = np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)])
+    score(jobs, best, s, q0, q, row, s.queries, q * d, cap, d)
+
+
+@inline
+def score_found(jobs, work, best, s, q0, start, n_before, n_found, cap):
+    """Asks for the rows of the pairs that `found` lists from `n_before` to `n_found`, and scores all but the last ones.
+
+    Those wait at the beginning of `found`, so that a row is on its way while others are scored; how many they are.
+    """
     d = work.queries.shape[1]
-    for f in range(first, stop):
-        q = np.int64(s.found[f] & (MOST_QUERIES - 1))
-        row = np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)])
-        score(jobs, best, s, q0, q, row, s.queries, q * d, cap, d)
+    for f in range(n_before, n_found):
+        ask_for(jobs, np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)]), d)
+        if f >= WAITING:
+            score_pair(jobs, work, best, s, q0, start, f - WAITING, cap)
+    if n_found <= WAITING:
+        return n_found
+    for f in range(0, WAITING, LANES):
+        simd.store(s.found, f, simd.load(s.found, n_found - WAITING + f))
+    return WAITING

@@ -17,11 +17,10 @@ from numba import get_num_threads, njit, prange
 from gpu_retrieval import compiled, simd_int8
 from gpu_retrieval.score_alone import can_alone, search_alone
 from gpu_retrieval.score_bounds import in_reach, known_in_reach, seed, take_queries
-from gpu_retrieval.score_final import ask_for, begin, key_score, raise_limit, score_found, score_rows, sort_in
+from gpu_retrieval.score_final import begin, key_score, raise_limit, score_found, score_pair, score_rows, sort_in
 from gpu_retrieval.score_rows import bring_in, has_code, let_pass, products, table_codes
 from gpu_retrieval.score_state import (
     BLOCK,
-    QUERY_BITS,
     Best,
     Jobs,
     Work,
@@ -106,27 +105,23 @@ def _take_all(jobs, work, best, s, q0, q, first, last, cap):
 
 @inner
 def _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap, is_known):
-    """A stretch that has been brought in, block by block; a block's pairs wait for their rows while the next is met.
+    """A stretch that has been brought in, block by block; the last pairs found wait for their rows meanwhile.
 
     Where `is_known`, `seed` has met all pairs before.
     """
-    d, words, room, n_before = work.queries.shape[1], (work.queries.shape[1] + 3) // 4, len(s.found) // 2, 0
+    words, n_found = (work.queries.shape[1] + 3) // 4, 0
     for at in range(0, n, BLOCK):
-        block, before = min(BLOCK, n - at), (at // BLOCK + 1) % 2 * room
-        first = room - before
-        stop = first
+        block = min(BLOCK, n - at)
         for lane0 in range(0, n_queries, LANES):
+            n_before = n_found
             if is_known:
-                stop = known_in_reach(s, at, block, lane0, stop)
+                n_found = known_in_reach(s, at, block, lane0, n_found)
             else:
                 products(s, words, at, block, lane0)
-                stop = in_reach(jobs, s, at, block, lane0, stop)
-        for f in range(first, stop):
-            ask_for(jobs, np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)]), d)
-        score_found(jobs, work, best, s, q0, start, before, before + n_before, cap)
-        n_before = stop - first
-    before = (n - 1) // BLOCK % 2 * room
-    score_found(jobs, work, best, s, q0, start, before, before + n_before, cap)
+                n_found = in_reach(jobs, s, at, block, lane0, n_found)
+            n_found = score_found(jobs, work, best, s, q0, start, n_before, n_found, cap)
+    for f in range(n_found):
+        score_pair(jobs, work, best, s, q0, start, f, cap)
 
 
 @inner

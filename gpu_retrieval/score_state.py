@@ -22,6 +22,8 @@ QUERY_BITS = 7
 MOST_QUERIES = 1 << QUERY_BITS
 # Rows of a query that is alone that are taken in between two prunings.
 ALONE = 2048
+# Pairs that wait for their rows.
+WAITING = 16
 # Words of a cache line.
 LINE = 16
 TILES = simd_int8.configuration()
@@ -158,7 +160,7 @@ def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) 
     """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
     of_rows = stretch * (4 * words + 12 + 4 * n_numbers + lanes // 8 + 2 * lanes) + 4 * LANES * peaks_of(stretch, k)
-    of_sorting = 32 * (k + cap) + 12 * (cap + 2 * ALONE) + BLOCK * (4 * LANES + 8 * lanes) + 8 * d + 8192
+    of_sorting = 32 * (k + cap) + 12 * (cap + 2 * ALONE) + 8 * BLOCK * LANES + 8 * d + 8192
     return of_rows + of_sorting + lanes * (8 * cap + 12 * d + 8 * n_numbers + 192)
 
 
@@ -213,7 +215,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
         np.empty(lanes * stretch, np.int16),
         on_lines(BLOCK * LANES),
-        np.empty(2 * (lanes * BLOCK + LANES), np.int32),
+        np.empty(WAITING + (BLOCK + 1) * LANES, np.int32),
         np.zeros(d + 8, np.float64),
         np.zeros(d + 8, np.float64),
         np.empty(k + cap + 8, np.uint64),
