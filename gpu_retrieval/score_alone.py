@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd, simd_int8
-from gpu_retrieval.score_final import floor32, raise_limit, score_rows, sort_in
+from gpu_retrieval.score_held import prune, score_held
 from gpu_retrieval.score_rows import ask_for_codes
 from gpu_retrieval.score_state import ALONE, inline, inner
 from gpu_retrieval.simd import LANES
@@ -64,52 +64,6 @@ def _passing(work, s, cells, n):
 
 
 @inner
-def _prune(s, n, k):
-    """Drops those of n rows in waiting that cannot be among the k best, and sharpens the limit; how many are left."""
-    if n <= k or not s.safe[0]:
-        return n
-    least, most = s.lower[0], s.lower[0]
-    for i in range(n):
-        least, most = min(least, s.lower[i]), max(most, s.lower[i])
-    for i in range(n, (n + LANES - 1) // LANES * LANES):
-        s.lower[i] = s.upper[i] = -np.inf
-    # At least k rows have a lower bound of `least` or more: so is the k-th score.
-    for _ in range(10):
-        middle = np.float32(0.5) * least + np.float32(0.5) * most
-        level, count = simd.spread(middle), 0
-        for i in range(0, n, LANES):
-            count += simd.count_bits(simd.not_below(simd.load(s.lower, i), level))
-        if count >= k:
-            least = middle
-            if count <= k + k // 16:
-                break
-        else:
-            most = middle
-    s.limits[0] = max(s.limits[0], floor32(np.float64(least) - s.slack[0]))
-    limit = simd.spread(s.limits[0])
-    left = 0
-    for i in range(0, n, LANES):
-        upper = simd.load(s.upper, i)
-        kept = simd.not_below(upper, limit)
-        if n - i < LANES:
-            kept &= (np.uint64(1) << np.uint64(n - i)) - np.uint64(1)
-        lower, rows = simd.load(s.lower, i), simd.load(s.held, i)
-        simd.store(s.upper, left, simd.packed(upper, kept))
-        simd.store(s.lower, left, simd.packed(lower, kept))
-        simd.store(s.held, left, simd.packed(rows, kept))
-        left += simd.count_bits(kept)
-    return left
-
-
-@inner
-def _score_held(jobs, work, best, s, q0, n, cap):
-    """All that waits, to its final score."""
-    score_rows(jobs, work, best, s, q0, 0, s.held[:n], cap)
-    sort_in(best, s, q0, 0, cap)
-    raise_limit(best, s, q0, 0)
-
-
-@inner
 def search_alone(jobs, work, best, s, piece, cap):
     """One piece of one query, whose codes and limit are there."""
     first, last, q0 = piece[0], piece[1], piece[2]
@@ -139,11 +93,11 @@ def search_alone(jobs, work, best, s, piece, cap):
         simd.store(s.held, n_held, simd.packed(simd.load(s.sums, ROWS), kept))
         n_held += simd.count_bits(kept)
         if n_held > min(next_prune, room - LANES):
-            n_held = _prune(s, n_held, k)
+            n_held = prune(s, 0, 0, n_held, k)
             if n_held > room // 2:
-                _score_held(jobs, work, best, s, q0, n_held, cap)
+                score_held(jobs, work, best, s, 0, q0, 0, n_held, cap)
                 n_held = 0
             next_prune = n_held + ALONE
-    _score_held(jobs, work, best, s, q0, _prune(s, n_held, k), cap)
+    score_held(jobs, work, best, s, 0, q0, 0, prune(s, 0, 0, n_held, k), cap)
     if len(work.numbers):
         best.n_matches[q0] += s.counts[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd
-from gpu_retrieval.score_state import LINE, MOST_QUERIES, QUERY_BITS, WAITING, inline, inner
+from gpu_retrieval.score_state import LINE, inline, inner
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.topk import NO_KEY
 
@@ -212,91 +212,62 @@ def ask_for(jobs, row, d):
 
 
 @inline
-def begin(work, best, s, q0, q):
-    """A query's components, and what its new keys must be below."""
-    d, k = work.queries.shape[1], best.k
-    for j in range(d):
-        s.queries[q * d + j] = work.queries[q0 + q, j]
-    s.n_new[q] = 0
-    s.last[q] = best.keys[best.rows[q0 + q] * best.width + k - 1] if best.n_keys[q0 + q] == k else NO_KEY
+def last_key(best, query):
+    """What a query's new keys must be below."""
+    k = best.k
+    return best.keys[best.rows[query] * best.width + k - 1] if best.n_keys[query] == k else NO_KEY
 
 
 @inline
-def raise_limit(best, s, q0, q):
+def raise_limit(best, s, q, query):
     """What a row's upper bound must reach, from final scores alone."""
-    if s.safe[q] and s.last[q] != NO_KEY:
-        score = np.float64(key_score(s.last[q], s.bits))
+    last = last_key(best, query)
+    if s.safe[q] and last != NO_KEY:
+        score = np.float64(key_score(last, s.bits))
         s.limits[q] = max(s.limits[q], floor32(score * s.units[q] - s.slack[q]))
 
 
 @inline
-def sort_in(best, s, q0, q, cap):
-    """Sorts a query's new keys in among its best."""
-    k, n, at = best.k, best.n_keys[q0 + q], best.rows[q0 + q] * best.width
+def sort_in(best, s, query):
+    """Sorts the new keys in among the query's best."""
+    k, n, at = best.k, best.n_keys[query], best.rows[query] * best.width
     keys = best.keys[at : at + k]
     pool, halves = s.pool, s.halves
     for i in range(n):
         pool[i], halves[i] = keys[i], np.int32(keys[i] >> np.uint64(32))
-    for i in range(s.n_new[q]):
-        key = s.new[q * cap + i]
-        pool[n + i], halves[n + i] = key, np.int32(key >> np.uint64(32))
-    size = n + s.n_new[q]
+    for i in range(s.n_new[0]):
+        pool[n + i], halves[n + i] = s.new[i], np.int32(s.new[i] >> np.uint64(32))
+    size = n + s.n_new[0]
     kept = min(size, k)
     _least(pool, halves, s.spare, s.spare_halves, s.marks, s.ends, s.bits, size, keys, kept)
-    best.n_keys[q0 + q], s.n_new[q] = kept, 0
-    if kept == k:
-        s.last[q] = keys[k - 1]
+    best.n_keys[query], s.n_new[0] = kept, 0
+    s.last[0] = last_key(best, query)
 
 
 @inline
-def score(jobs, best, s, q0, q, row, query, at, cap, d):
-    """One pair's final score, among the query's new keys if it is below the last; `query` begins at `at`."""
+def _score(jobs, best, s, query, row, cap, d):
+    """One pair's final score, among the query's new keys if it is below the last; its components are `wide`."""
     rank = jobs.ranks[jobs.base + row]
     prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
-    s.bits[0] = final_score(query, at, jobs.vectors, d, row, prior, s.products)
-    key, n = key_of(s.bits.view(np.uint32)[0], rank), s.n_new[q]
-    s.new[q * cap + n] = key
-    s.n_new[q] = n + (key < s.last[q])
-    if s.n_new[q] == cap:
-        sort_in(best, s, q0, q, cap)
-        raise_limit(best, s, q0, q)
+    s.bits[0] = final_score(s.wide, 0, jobs.vectors, d, row, prior, s.products)
+    key, n = key_of(s.bits.view(np.uint32)[0], rank), s.n_new[0]
+    s.new[n] = key
+    s.n_new[0] = n + (key < s.last[0])
+    if s.n_new[0] == cap:
+        sort_in(best, s, query)
 
 
-@inline
-def score_rows(jobs, work, best, s, q0, q, held, cap):
-    """Final scores of one query and the `held` rows."""
+@inner
+def score_rows(jobs, work, best, s, query, held, cap):
+    """Final scores of a query and the `held` rows, the best of them sorted in among its best."""
     d = work.queries.shape[1]
     for j in range(d):
-        s.wide[j] = s.queries[q * d + j]
+        s.wide[j] = work.queries[query, j]
+    s.n_new[0], s.last[0] = 0, last_key(best, query)
     for i in range(min(AHEAD, len(held))):
         ask_for(jobs, np.int64(held[i]), d)
     for i in range(len(held)):
         if i + AHEAD < len(held):
             ask_for(jobs, np.int64(held[i + AHEAD]), d)
-        score(jobs, best, s, q0, q, np.int64(held[i]), s.wide, 0, cap, d)
-
-
-@inline
-def score_pair(jobs, work, best, s, q0, start, f, cap):
-    """Final score of the pair that `found` lists at f, of a stretch that begins at `start`."""
-    d, q = work.queries.shape[1], np.int64(s.found[f] & (MOST_QUERIES - 1))
-    row = np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)])
-    score(jobs, best, s, q0, q, row, s.queries, q * d, cap, d)
-
-
-@inline
-def score_found(jobs, work, best, s, q0, start, n_before, n_found, cap):
-    """Asks for the rows of the pairs that `found` lists from `n_before` to `n_found`, and scores all but the last ones.
-
-    Those wait at the beginning of `found`, so that a row is on its way while others are scored; how many they are.
-    """
-    d = work.queries.shape[1]
-    for f in range(n_before, n_found):
-        ask_for(jobs, np.int64(work.rows[start + np.int64(s.found[f] >> QUERY_BITS)]), d)
-        if f >= WAITING:
-            score_pair(jobs, work, best, s, q0, start, f - WAITING, cap)
-    if n_found <= WAITING:
-        return n_found
-    for f in range(0, WAITING, LANES):
-        simd.store(s.found, f, simd.load(s.found, n_found - WAITING + f))
-    return WAITING
+        _score(jobs, best, s, query, np.int64(held[i]), cap, d)
+    sort_in(best, s, query)

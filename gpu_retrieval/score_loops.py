@@ -2,9 +2,11 @@
 
 A piece of work is some candidate rows against up to 128 queries. The products (`score_rows`) are within a known
 distance of the final scores (`score_bounds`), so that a row whose upper bound lies below the k-th best lower bound can
-be dropped unseen (the VA-file's filter step: Weber, Schek, Blott, VLDB 1998). What is left is scored again from the
-originals (`score_final`), row by row for all queries that it is in reach of, and only that second score decides what is
-returned; it adds in the order of `scan.final_score_bits`.
+be dropped unseen (the VA-file's filter step: Weber, Schek, Blott, VLDB 1998). What that limit will be is guessed from a
+sample of the rows first (as SELECT does: Floyd and Rivest, CACM 18(3), 1975), so that only rows which reach the guess
+are held, and pruned by the limit that they give (`score_held`). Where that turns out lower than the guess, the rows are
+met once more. What is left is scored again from the originals (`score_final`), and only that second score decides what
+is returned; it adds in the order of `scan.final_score_bits`.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from numba import get_num_threads, njit, prange
 
 from gpu_retrieval import compiled, simd_int8
 from gpu_retrieval.score_alone import can_alone, search_alone
-from gpu_retrieval.score_bounds import in_reach, known_in_reach, seed, take_queries
-from gpu_retrieval.score_final import begin, key_score, raise_limit, score_found, score_pair, score_rows, sort_in
-from gpu_retrieval.score_rows import bring_in, has_code, let_pass, products, table_codes
+from gpu_retrieval.score_bounds import find_reaching, guess, hold_found, take_queries
+from gpu_retrieval.score_final import key_score, score_rows
+from gpu_retrieval.score_held import finish
+from gpu_retrieval.score_rows import bring_in, has_code, let_pass, table_codes
 from gpu_retrieval.score_state import (
     BLOCK,
+    STRETCH,
     Best,
     Jobs,
     Work,
@@ -30,16 +34,16 @@ from gpu_retrieval.score_state import (
     make_scratch,
     scratch_bytes,
     table_bytes,
+    wanted_of,
 )
 from gpu_retrieval.segments import Segment
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.simd_types import HAS_TILES
 
-# Rows of a stretch after the first: what is brought in is met while it is still near.
-LATER = 1024
 # Whose functions end up in the compiled loops.
 INNER_FILES = (
-    "simd", "simd_int8", "simd_types", "score_alone", "score_bounds", "score_final", "score_rows", "score_state",
+    "simd", "simd_int8", "simd_types", "score_alone", "score_bounds", "score_final", "score_held", "score_rows",
+    "score_state",
 )  # fmt: skip
 
 __all__ = [
@@ -83,55 +87,86 @@ def _is_small(n, n_queries, cap, k):
 
 
 @inline
-def _take_all(jobs, work, best, s, q0, q, first, last, cap):
+def _take_all(jobs, work, best, s, query, first, last, cap):
     """Every eligible row of a small piece, straight to its final score."""
     n = 0
-    begin(work, best, s, q0, q)
     for place in range(first, last):
         row = np.int64(work.rows[place])
-        passes = len(work.mask) == 0 or work.mask[work.offsets[q0 + q] + place - first]
+        passes = len(work.mask) == 0 or work.mask[work.offsets[query] + place - first]
         for r in range(len(work.low)):
             number = work.numbers[r, row]
-            passes &= (number >= work.low[r, q0 + q]) & (number <= work.high[r, q0 + q])
+            passes &= (number >= work.low[r, query]) & (number <= work.high[r, query])
         for field in range(len(work.spans)):
-            passes &= has_code(work, field, q0 + q, work.numbers[len(work.low) + field, row])
+            passes &= has_code(work, field, query, work.numbers[len(work.low) + field, row])
         s.held[n] = row
         n += passes
     if len(work.numbers):
-        best.n_matches[q0 + q] += n
-    score_rows(jobs, work, best, s, q0, q, s.held[:n], cap)
-    sort_in(best, s, q0, q, cap)
+        best.n_matches[query] += n
+    score_rows(jobs, work, best, s, query, s.held[:n], cap)
+
+
+@inline
+def sample_step(n, k, room):
+    """Which part of n rows is a sample, of at most `room` rows: every how manieth.
+
+    The more rows the dearer the sample, the fewer the lower the guess and the more rows reach it: the least of both
+    grows with the root of n / k, and its factor was found by trying.
+    """
+    return max(int(2 * np.sqrt(n / k)), (n + room - 1) // room)
+
+
+@inline
+def _guess(jobs, work, s, piece, k):
+    """Guesses the queries' k-th scores from every so manieth row."""
+    first, n, q0, n_queries = piece[0], piece[1] - piece[0], piece[2], piece[3] - piece[2]
+    step = sample_step(n, k, len(s.scales))
+    n_sample, wanted = n // step, wanted_of(k / step)
+    if 4 * wanted > 3 * n_sample:
+        return
+    bring_in(jobs, work, s, first, step, n_sample, n_sample)
+    for lane0 in range(0, n_queries, LANES):
+        n_lanes = min(LANES, n_queries - lane0)
+        let_pass(work, s, 0, step, n_sample, q0, lane0, n_lanes)
+        guess(jobs, s, (work.queries.shape[1] + 3) // 4, n_sample, lane0, n_lanes, wanted)
 
 
 @inner
-def _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap, is_known):
-    """A stretch that has been brought in, block by block; the last pairs found wait for their rows meanwhile.
-
-    Where `is_known`, `seed` has met all pairs before.
-    """
-    words, n_found = (work.queries.shape[1] + 3) // 4, 0
-    for at in range(0, n, BLOCK):
-        block = min(BLOCK, n - at)
+def _meet_all(jobs, work, best, s, piece, cap):
+    """All rows of a piece, a stretch at a time: what is in reach is held, and at last scored."""
+    first, last, q0, n_queries = piece[0], piece[1], piece[2], piece[3] - piece[2]
+    words, stretch = (work.queries.shape[1] + 3) // 4, min(STRETCH, len(s.scales))
+    for start in range(first, last, stretch):
+        n = min(stretch, last - start)
+        bring_in(jobs, work, s, start, 1, n, last - start)
         for lane0 in range(0, n_queries, LANES):
-            n_before = n_found
-            if is_known:
-                n_found = known_in_reach(s, at, block, lane0, n_found)
-            else:
-                products(s, words, at, block, lane0)
-                n_found = in_reach(jobs, s, at, block, lane0, n_found)
-            n_found = score_found(jobs, work, best, s, q0, start, n_before, n_found, cap)
-    for f in range(n_found):
-        score_pair(jobs, work, best, s, q0, start, f, cap)
+            n_lanes = min(LANES, n_queries - lane0)
+            let_pass(work, s, start - first, 1, n, q0, lane0, n_lanes)
+            n_found = find_reaching(jobs, s, words, n, lane0)
+            hold_found(jobs, work, best, s, start, n_found, q0, lane0, cap)
+    for q in range(n_queries):
+        finish(jobs, work, best, s, q, q0 + q, cap)
+
+
+@inline
+def _is_left(s, n_queries):
+    """Whether any query's guess was too high; if so, those alone hold what they have not met when all is met again."""
+    is_left = False
+    for q in range(n_queries):
+        if s.limits[q] < s.guesses[q]:
+            s.ceilings[q], s.guesses[q], is_left = s.guesses[q], -np.inf, True
+        else:
+            s.limits[q] = np.inf
+    return is_left
 
 
 @inner
 def _search(jobs, work, best, s, piece, cap):
     """One piece of the work."""
     first, last, q0, n_queries = piece[0], piece[1], piece[2], piece[3] - piece[2]
-    k, words, stretch = best.k, (work.queries.shape[1] + 3) // 4, len(s.scales)
+    k = best.k
     if _is_small(last - first, n_queries, cap, k):
         for q in range(n_queries):
-            _take_all(jobs, work, best, s, q0, q, first, last, cap)
+            _take_all(jobs, work, best, s, q0 + q, first, last, cap)
         return
     take_queries(jobs, work, best, q0, n_queries, s)
     table_codes(work, s, q0, n_queries)
@@ -139,25 +174,15 @@ def _search(jobs, work, best, s, piece, cap):
     if can_alone(n_queries, work):
         search_alone(jobs, work, best, s, piece, cap)
         return
-    is_safe = s.safe[:n_queries].all()
-    start = first
-    while start < last:
-        n = min(stretch if start == first else min(LATER, stretch), last - start)
-        bring_in(jobs, work, s, start, n, last)
-        is_known = start == first and n > k and is_safe
-        for lane0 in range(0, n_queries, LANES):
-            n_lanes = min(LANES, n_queries - lane0)
-            let_pass(work, s, start - first, n, q0, lane0, n_lanes)
-            if is_known:
-                seed(jobs, s, words, n, lane0, n_lanes, k)
-        _search_stretch(jobs, work, best, s, start, n, q0, n_queries, cap, is_known)
-        start += n
-        for q in range(n_queries):
-            if start == last or s.n_new[q] > k // 4:
-                sort_in(best, s, q0, q, cap)
-                raise_limit(best, s, q0, q)
+    if s.safe[:n_queries].all():
+        _guess(jobs, work, s, piece, k)
+    s.counts[:] = 0
+    _meet_all(jobs, work, best, s, piece, cap)
     for q in range(n_queries if len(work.numbers) else 0):
         best.n_matches[q0 + q] += s.counts[q]
+    if _is_left(s, n_queries):
+        # Matches were counted the first time.
+        _meet_all(jobs, work, best, s, piece, cap)
 
 
 def _entries(sources: str) -> tuple[Any, Any]:

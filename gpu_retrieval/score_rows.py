@@ -35,21 +35,21 @@ def ask_for_codes(jobs, work, place, words):
 
 
 @inner
-def bring_in(jobs, work, s, start, n, end):
-    """The n rows from `start` on become the stretch; what comes after them, up to `end`, is asked for."""
+def bring_in(jobs, work, s, start, step, n, more):
+    """The n rows at every `step`-th place from `start` on are the stretch; of `more`, the next ones are asked for."""
     words, stretch = (work.queries.shape[1] + 3) // 4, len(s.scales)
     wide, whole = row_words(words), words // LANES * LANES
-    for place in range(start, min(start + AHEAD, end)):
-        ask_for_codes(jobs, work, place, words)
+    for i in range(min(AHEAD, more)):
+        ask_for_codes(jobs, work, start + i * step, words)
     i = 0
     while i < n:
-        row = np.int64(work.rows[start + i])
-        if n - i >= LANES and wide == words and _are_neighbours(work, start + i):
+        row = np.int64(work.rows[start + i * step])
+        if step == 1 and n - i >= LANES and wide == words and _are_neighbours(work, start + i):
             _bring_in_neighbours(jobs, work, s, i, row, words)
             i += LANES
             continue
-        if start + i + AHEAD < end:
-            ask_for_codes(jobs, work, start + i + AHEAD, words)
+        if i + AHEAD < more:
+            ask_for_codes(jobs, work, start + (i + AHEAD) * step, words)
         at, into = row * words, i * wide
         for j in range(0, whole, LANES):
             simd.store(s.rows, into + j, simd.load(jobs.coarse, at + j))
@@ -119,10 +119,13 @@ def has_code(work, field, query, code):
 
 
 @inner
-def let_pass(work, s, cells, n, q0, lane0, n_lanes):
-    """Which of the queries from `lane0` on let each of the stretch's n rows pass, the stretch `cells` into a mask."""
+def let_pass(work, s, cells, step, n, q0, lane0, n_lanes):
+    """Which of the queries from `lane0` on let each of the stretch's n rows pass.
+
+    The rows have every `step`-th of a query's cells of the mask, its `cells`-th and on.
+    """
     everyone, width, stretch = np.uint64((1 << n_lanes) - 1), len(s.limits), len(s.scales)
-    n_ranges, passing = len(work.low), s.passing[lane0 // LANES * stretch :]
+    n_ranges, passing = len(work.low), s.passing
     passing[:n] = np.uint16(everyone)
     # What is read with the last rows passes nobody.
     passing[n : (n + TOGETHER - 1) // TOGETHER * TOGETHER] = 0
@@ -145,7 +148,7 @@ def let_pass(work, s, cells, n, q0, lane0, n_lanes):
     for lane in range(n_lanes if len(work.mask) else 0):
         cell = work.offsets[q0 + lane0 + lane] + cells
         for i in range(n):
-            passing[i] &= ~(np.uint16(not work.mask[cell + i]) << np.uint16(lane))
+            passing[i] &= ~(np.uint16(not work.mask[cell + i * step]) << np.uint16(lane))
 
 
 @inline

@@ -13,17 +13,18 @@ from gpu_retrieval.simd_types import HAS_TILES
 
 # Rows whose products are made together.
 BLOCK = 64
+# Rows that are brought in together: they are met while they are still near.
+STRETCH = 1024
 # Rows whose bits for sixteen queries are one word.
 TOGETHER = 4
-# Peaks for each of the k: so many that the k-th of the peaks is near the k-th of all.
+# Peaks for each of the rows wanted: so many that the last wanted of the peaks is near the last wanted of all.
 PEAKS = 4
+# Standard deviations by which a guess is lowered.
+SIGMAS = 3.0
 # Queries of a piece, at most.
-QUERY_BITS = 7
-MOST_QUERIES = 1 << QUERY_BITS
+MOST_QUERIES = 128
 # Rows of a query that is alone that are taken in between two prunings.
 ALONE = 2048
-# Pairs that wait for their rows.
-WAITING = 16
 # Words of a cache line.
 LINE = 16
 TILES = simd_int8.configuration()
@@ -92,12 +93,13 @@ class Best(NamedTuple):
 class Scratch(NamedTuple):
     """What a thread needs.
 
-    Of each query its codes, bounds and filter, its components (`queries`), the `new` final keys that are not yet
-    among its best, and the key that others must be below (`last`). Of a stretch of rows `rows`, their codes,
-    `row_words` each, and what their bounds need; `passing`, for each sixteen queries, a bit for each that a row
-    passes, and `tables`, one for each that a code does; `peaks` of the lower bounds, and `shorts`, the upper ones times
-    a query's `short`, rounded. Of a block of rows `sums` for sixteen queries, and the pairs that are `found` in reach.
-    The rest is for sorting, and for a query that is alone: `held` rows that wait between `lower` and `upper` bounds.
+    Of each query its codes, bounds and filter, and what an upper bound must reach: `limits`, which are certain, and
+    `guesses`; rows from `ceilings` on were met before, a NaN where none was. Of a stretch of rows `rows`, their codes,
+    `row_words` each, and what their bounds need; for sixteen queries `passing`, a bit for each that a row passes, the
+    `peaks` of a sample's scores, and the pairs that are `found` in reach, with their upper bounds; `tables`, for each
+    sixteen a bit for each that a code passes. Of a block of rows `sums`. Of each query `n_held` rows, `held` between
+    `lower` and `upper` bounds. Of one query its components (`wide`), the `new` final keys that are not yet among its
+    best, and the key that others must be below (`last`). The rest is for sorting.
     """
 
     codes: np.ndarray
@@ -106,13 +108,13 @@ class Scratch(NamedTuple):
     reach: np.ndarray
     errors: np.ndarray
     slack: np.ndarray
-    short: np.ndarray
     safe: np.ndarray
     limits: np.ndarray
+    guesses: np.ndarray
+    ceilings: np.ndarray
     low: np.ndarray
     high: np.ndarray
     counts: np.ndarray
-    queries: np.ndarray
     new: np.ndarray
     n_new: np.ndarray
     last: np.ndarray
@@ -124,9 +126,9 @@ class Scratch(NamedTuple):
     passing: np.ndarray
     tables: np.ndarray
     peaks: np.ndarray
-    shorts: np.ndarray
     sums: np.ndarray
     found: np.ndarray
+    found_upper: np.ndarray
     products: np.ndarray
     wide: np.ndarray
     pool: np.ndarray
@@ -135,6 +137,7 @@ class Scratch(NamedTuple):
     spare_halves: np.ndarray
     marks: np.ndarray
     ends: np.ndarray
+    n_held: np.ndarray
     held: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
@@ -159,9 +162,10 @@ def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) 
     Tables of codes come on top, `table_bytes`.
     """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
-    of_rows = stretch * (4 * words + 12 + 4 * n_numbers + lanes // 8 + 2 * lanes) + 4 * LANES * peaks_of(stretch, k)
-    of_sorting = 32 * (k + cap) + 12 * (cap + 2 * ALONE) + 8 * BLOCK * LANES + 8 * d + 8192
-    return of_rows + of_sorting + lanes * (8 * cap + 12 * d + 8 * n_numbers + 192)
+    of_rows = stretch * (4 * words + 14 + 4 * n_numbers) + 8 * LANES * min(stretch, STRETCH)
+    of_peaks = 4 * LANES * peaks_of(stretch, wanted_of(k / 2))
+    of_sorting = 32 * (k + cap) + 20 * cap + 24 * ALONE + 4 * BLOCK * LANES + 16 * d + 8192
+    return of_rows + of_peaks + of_sorting + lanes * (12 * cap + 4 * d + 8 * n_numbers + 192)
 
 
 def table_bytes(n_codes: int) -> int:
@@ -170,9 +174,18 @@ def table_bytes(n_codes: int) -> int:
 
 
 @inline
-def peaks_of(n, k):
+def wanted_of(expected):
+    """So many of a sample's best rows that hardly ever fewer of all rows reach the last of them than are expected to.
+
+    How many of the k best rows are in a random sample spreads like a Poisson variable at most.
+    """
+    return int(expected + SIGMAS * np.sqrt(expected)) + 2
+
+
+@inline
+def peaks_of(n, wanted):
     """Peaks of n rows, whole blocks of them."""
-    return (min(n, PEAKS * k) + BLOCK - 1) // BLOCK * BLOCK
+    return (min(n, PEAKS * wanted) + BLOCK - 1) // BLOCK * BLOCK
 
 
 @njit(nogil=True)
@@ -195,27 +208,27 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float64),
-        np.zeros(lanes, np.float32),
         np.zeros(lanes, np.bool_),
+        np.zeros(lanes, np.float32),
+        np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(lanes, np.int32),
-        on_lines(n_queries * d + LANES).view(np.float32),
-        np.empty(n_queries * cap, np.uint64),
-        np.zeros(n_queries, np.int64),
-        np.zeros(n_queries, np.uint64),
+        np.empty(cap, np.uint64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.uint64),
         on_lines(stretch * row_words(words)),
         np.empty(stretch, np.float32),
         np.empty(stretch, np.float32),
         np.empty(stretch, np.float32),
         np.empty(n_numbers * stretch, np.int32),
-        np.empty(lanes // LANES * stretch, np.uint16),
+        np.empty(stretch + TOGETHER, np.uint16),
         np.empty(lanes // LANES * n_codes, np.uint16),
-        on_lines(peaks_of(stretch, k) * LANES).view(np.float32),
-        np.empty(lanes * stretch, np.int16),
+        on_lines(peaks_of(stretch, wanted_of(k / 2)) * LANES).view(np.float32),
         on_lines(BLOCK * LANES),
-        np.empty(WAITING + (BLOCK + 1) * LANES, np.int32),
+        np.empty(min(stretch, STRETCH) * LANES, np.int32),
+        np.empty(min(stretch, STRETCH) * LANES, np.float32),
         np.zeros(d + 8, np.float64),
         np.zeros(d + 8, np.float64),
         np.empty(k + cap + 8, np.uint64),
@@ -224,9 +237,10 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.empty(k + cap + LANES, np.int32),
         np.empty(k + cap, np.int32),
         np.empty(k + cap + 1, np.int32),
-        np.empty(cap + 2 * ALONE, np.int32),
-        np.empty(cap + 2 * ALONE, np.float32),
-        np.empty(cap + 2 * ALONE, np.float32),
+        np.zeros(lanes, np.uint64),
+        np.empty(max(n_queries * cap, cap + 2 * ALONE) + LANES, np.int32),
+        np.empty(max(n_queries * cap, cap + 2 * ALONE) + LANES, np.float32),
+        np.empty(max(n_queries * cap, cap + 2 * ALONE) + LANES, np.float32),
         np.zeros(1, np.float32),
         TILES.copy(),
     )

@@ -17,7 +17,7 @@ from numba import njit, prange
 
 from gpu_retrieval import compiled, simd
 from gpu_retrieval.score_bounds import code_query
-from gpu_retrieval.score_final import ask_for, final_score, key_of, sort_in
+from gpu_retrieval.score_final import ask_for, final_score, key_of, last_key, sort_in
 from gpu_retrieval.score_state import LINE, inline, inner, make_scratch
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.term_bounds import bound_piece, select_of
@@ -38,15 +38,14 @@ from gpu_retrieval.term_state import (
     make_room,
     room_bytes,
 )
-from gpu_retrieval.topk import NO_KEY
 
 # Queries of a thread at a time.
 TOGETHER = 64
 # Sums of int8 products stay within int32.
 MOST_COMPONENTS = 1 << 15
 INNER_FILES = (
-    "simd", "simd_int8", "simd_types", "score_bounds", "score_final", "score_rows", "score_state", "term_bounds",
-    "term_state",
+    "simd", "simd_int8", "simd_types", "score_bounds", "score_final", "score_held", "score_rows", "score_state",
+    "term_bounds",    "term_state",
 )  # fmt: skip
 
 __all__ = [
@@ -137,15 +136,13 @@ def _score_piece(jobs, asking, entries, room, p, first_query, last_query, key_st
 @inline
 def _keep_best(best, s, q, found, cap):
     """Sorts keys in among a query's best."""
-    s.n_new[0], s.last[0] = 0, NO_KEY
-    if best.n_keys[q] == best.k:
-        s.last[0] = best.keys[best.rows[q] * best.width + best.k - 1]
+    s.n_new[0], s.last[0] = 0, last_key(best, q)
     for i in range(len(found)):
         s.new[s.n_new[0]] = found[i]
         s.n_new[0] += found[i] < s.last[0]
         if s.n_new[0] == cap:
-            sort_in(best, s, q, 0, cap)
-    sort_in(best, s, q, 0, cap)
+            sort_in(best, s, q)
+    sort_in(best, s, q)
 
 
 def _entries(sources: str) -> tuple[Any, ...]:

@@ -71,17 +71,6 @@ def load_bits(typing: Any, array: Any, at: Any) -> Any:
 
 
 @operation
-def load_shorts(typing: Any, array: Any, at: Any) -> Any:
-    """INTS from sixteen int16."""
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = pointer_to(context, builder, array, values[0], values[1], SHORTS)
-        return builder.sext(builder.load(pointer, align=2), INTS.ir)
-
-    return INTS(array, types.intp), code
-
-
-@operation
 def store_shorts(typing: Any, array: Any, at: Any, register: Any) -> Any:
     """Writes FLOATS as sixteen int16 from `array[at]` on: towards zero, and what is beyond them as the nearest."""
 

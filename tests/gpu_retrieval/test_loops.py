@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, by_loops, cells, compiled, groups, ragged
+from gpu_retrieval import (
+    AllOf,
+    AnyOf,
+    Between,
+    Ragged,
+    TermKnnIndex,
+    by_loops,
+    cells,
+    compiled,
+    groups,
+    ragged,
+    score_loops,
+)
 from gpu_retrieval.ragged import numbered
 from gpu_retrieval.side_checks import SideChecks
 from tests.gpu_retrieval.oracle import Ask, assert_hits
@@ -104,8 +116,8 @@ def test_scores_that_no_bucket_divides(scale, k):
 
 
 @pytest.mark.parametrize("case", ["lengths apart", "all below zero", "a large prior", "a prior alone", "nothing"])
-def test_upper_bounds_as_int16(monkeypatch, case):
-    """Bounds that a few rows stretch, so that most of the others are rounded to the same, and that have one sign."""
+def test_bounds_far_apart_and_of_one_sign(monkeypatch, case):
+    """Rows and priors beside which the others are nothing; scores that are all negative, or all the same."""
     rng = np.random.default_rng(len(case))
     n, d, n_queries = 6_000, 64, 40
     vectors, queries = rng.standard_normal((n, d), np.float32), rng.standard_normal((n_queries, d), np.float32)
@@ -194,6 +206,26 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
     prior = rng.standard_normal(n, np.float32) if asked == "prior" else None
     ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(*clauses), exclude, prior)
     hits = ask.search(index, plan="shared", memory_budget=memory_budget)
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    plain = ask.search(index, plan="scan")
+    assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("k", [1, 20, 400])
+def test_a_sample_that_is_better_than_the_rest(monkeypatch, k, floor):
+    """All rows of the sample are ahead of all others, so that far fewer than k rows reach what it has guessed."""
+    n, n_queries, rng = 6_000, 40, np.random.default_rng(k)
+    _, room = by_loops.PIECES[0]
+    vectors = 0.1 * rng.standard_normal((n, 8)).astype(np.float32)
+    vectors[:: score_loops.sample_step(n, k, room), 0] += 2
+    terms = {"t": Ragged.from_lists([[0]] * n)}
+    index = TermKnnIndex.build(np.arange(n), vectors, terms, {"pay": rng.random(n)}, device="cpu")
+    queries = 0.1 * rng.standard_normal((n_queries, 8)).astype(np.float32)
+    queries[:, 0] += 1
+    where = AllOf(AnyOf("t", Ragged.from_lists([[0]] * n_queries)), Between("pay", np.full(n_queries, floor), None))
+    ask = Ask(queries, k, where)
+    hits = ask.search(index, plan="shared")
     monkeypatch.setattr(compiled, "AVAILABLE", False)
     plain = ask.search(index, plan="scan")
     assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
