@@ -112,16 +112,18 @@ def test_ties_and_near_ties_by_the_thousand(device, rising, step):
         np.testing.assert_array_equal(hits.ids[i], ids[order])
 
 
-@pytest.mark.parametrize("scale", [2.0**-75, 2.0**62, 3e18])
-def test_blocks_of_extreme_lengths(device, scale):
-    """Products that vanish in float32 or overflow there, over several blocks."""
+@pytest.mark.parametrize(
+    ("scale", "of_queries"), [(2.0**-75, 2.0**-75), (2.0**62, 2.0**62), (3e18, 3e18), (2e37, 1e-3)]
+)
+def test_blocks_of_extreme_lengths(device, scale, of_queries):
+    """Products, or bounds of them, that vanish in float32 or overflow there, over several blocks."""
     rng = np.random.default_rng(8)
     n = 1_500
     vectors = (rng.standard_normal((n, 5)) * scale).astype(np.float32)
     index = TermKnnIndex.build(
         np.arange(n), vectors, {"t": Ragged.from_lists([[i % 2] for i in range(n)])}, device=device
     )
-    queries = (rng.standard_normal((12, 5)) * scale).astype(np.float32)
+    queries = (rng.standard_normal((12, 5)) * of_queries).astype(np.float32)
     hits = Ask(queries, 30, AnyOf("t", Ragged.from_lists([[i % 2] for i in range(12)]))).search(index)
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     for i in range(12):
