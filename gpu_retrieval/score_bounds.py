@@ -134,6 +134,13 @@ def _count_reaching(peaks, n, level):
 
 
 @inline
+def has_limits(s, lane0):
+    """Whether any of sixteen queries can be reached at all."""
+    nothing = simd.not_below(simd.load(s.limits, lane0), simd.spread(np.float32(np.inf)))
+    return nothing != np.uint64((1 << LANES) - 1)
+
+
+@inline
 def _bound(jobs, s, at, i, errors, units, least):
     """Upper bounds of the i-th row of the block at `at`, in place of its `sums`; bits for those that reach `least`."""
     upper = simd.times(simd.spread_at(s.lengths, at + i), errors)

@@ -18,7 +18,7 @@ from numba import get_num_threads, njit, prange
 
 from gpu_retrieval import compiled, simd_int8
 from gpu_retrieval.score_alone import can_alone, search_alone
-from gpu_retrieval.score_bounds import find_reaching, guess, hold_found, take_queries
+from gpu_retrieval.score_bounds import find_reaching, guess, has_limits, hold_found, take_queries
 from gpu_retrieval.score_final import key_score, score_rows
 from gpu_retrieval.score_held import finish
 from gpu_retrieval.score_rows import bring_in, has_code, let_pass, table_codes
@@ -140,6 +140,8 @@ def _meet_all(jobs, work, best, s, piece, cap):
         bring_in(jobs, work, s, start, 1, n, last - start)
         for lane0 in range(0, n_queries, LANES):
             n_lanes = min(LANES, n_queries - lane0)
+            if not has_limits(s, lane0):
+                continue
             let_pass(work, s, start - first, 1, n, q0, lane0, n_lanes)
             n_found = find_reaching(jobs, s, words, n, lane0)
             hold_found(jobs, work, best, s, start, n_found, q0, lane0, cap)

@@ -19,8 +19,8 @@ STRETCH = 1024
 TOGETHER = 4
 # Peaks for each of the rows wanted: so many that the last wanted of the peaks is near the last wanted of all.
 PEAKS = 4
-# Standard deviations by which a guess is lowered.
-SIGMAS = 3.0
+# Standard deviations, and rows, by which a guess is lowered: of some five thousand one is too high then.
+SIGMAS, MORE = 3.3, 2.5
 # Queries of a piece, at most.
 MOST_QUERIES = 128
 # Rows of a query that is alone that are taken in between two prunings.
@@ -179,7 +179,7 @@ def wanted_of(expected):
 
     How many of the k best rows are in a random sample spreads like a Poisson variable at most.
     """
-    return int(expected + SIGMAS * np.sqrt(expected)) + 2
+    return int(np.ceil(expected + SIGMAS * np.sqrt(expected) + MORE))
 
 
 @inline
