@@ -33,29 +33,27 @@ def _products128(query, at, vectors, start):
 
 
 @inline
-def final_score(query, at, vectors, left, row, prior, products):
+def final_score(query, vectors, left, row, prior, products):
     """The float32 score that is returned, summed as `scan.final_score_bits` sums; -0.0 is 0.0.
 
-    `query` begins at `at`; it and `products` have 8 places more than a vector has components.
+    `query` and `products` have 8 places more than a vector has components.
     """
     start = row * left
     if left == 64:
         # The same additions without a way through memory.
-        even = simd.plus(_products64(query, at, vectors, start), _products64(query, at + 16, vectors, start + 16))
-        odd = simd.plus(
-            _products64(query, at + 8, vectors, start + 8), _products64(query, at + 24, vectors, start + 24)
-        )
+        even = simd.plus(_products64(query, 0, vectors, start), _products64(query, 16, vectors, start + 16))
+        odd = simd.plus(_products64(query, 8, vectors, start + 8), _products64(query, 24, vectors, start + 24))
         return np.float32(simd.fold(simd.plus(even, odd)) + prior) + np.float32(0)
     if left == 128:
-        even = simd.plus(_products128(query, at, vectors, start), _products128(query, at + 16, vectors, start + 16))
-        odd = _products128(query, at + 8, vectors, start + 8)
-        odd = simd.plus(odd, _products128(query, at + 24, vectors, start + 24))
+        even = simd.plus(_products128(query, 0, vectors, start), _products128(query, 16, vectors, start + 16))
+        odd = _products128(query, 8, vectors, start + 8)
+        odd = simd.plus(odd, _products128(query, 24, vectors, start + 24))
         return np.float32(simd.fold(simd.plus(even, odd)) + prior) + np.float32(0)
     whole = left // 8 * 8
     for j in range(0, whole, 8):
-        simd.store(products, j, simd.times(simd.load_wide(query, at + j), simd.load_wide(vectors, start + j)))
+        simd.store(products, j, simd.times(simd.load_wide(query, j), simd.load_wide(vectors, start + j)))
     for j in range(whole, left):
-        products[j] = np.float64(query[at + j]) * np.float64(vectors[start + j])
+        products[j] = np.float64(query[j]) * np.float64(vectors[start + j])
     while left >= 16 and left % 16 == 0:
         left //= 2
         for j in range(0, left, 8):
@@ -249,7 +247,7 @@ def _score(jobs, best, s, query, row, cap, d):
     """One pair's final score, among the query's new keys if it is below the last; its components are `wide`."""
     rank = jobs.ranks[jobs.base + row]
     prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
-    s.bits[0] = final_score(s.wide, 0, jobs.vectors, d, row, prior, s.products)
+    s.bits[0] = final_score(s.wide, jobs.vectors, d, row, prior, s.products)
     key, n = key_of(s.bits.view(np.uint32)[0], rank), s.n_new[0]
     s.new[n] = key
     s.n_new[0] = n + (key < s.last[0])

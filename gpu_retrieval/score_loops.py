@@ -128,6 +128,8 @@ def _guess(jobs, work, s, piece, k):
         n_lanes = min(LANES, n_queries - lane0)
         let_pass(work, s, 0, step, n_sample, q0, lane0, n_lanes)
         guess(jobs, s, (work.queries.shape[1] + 3) // 4, n_sample, lane0, n_lanes, wanted)
+    # The sample's matches are met again with all rows.
+    s.counts[:] = 0
 
 
 @inner
@@ -139,9 +141,9 @@ def _meet_all(jobs, work, best, s, piece, cap):
         n = min(stretch, last - start)
         bring_in(jobs, work, s, start, 1, n, last - start)
         for lane0 in range(0, n_queries, LANES):
-            n_lanes = min(LANES, n_queries - lane0)
             if not has_limits(s, lane0):
                 continue
+            n_lanes = min(LANES, n_queries - lane0)
             let_pass(work, s, start - first, 1, n, q0, lane0, n_lanes)
             n_found = find_reaching(jobs, s, words, n, lane0)
             hold_found(jobs, work, best, s, start, n_found, q0, lane0, cap)
@@ -178,7 +180,6 @@ def _search(jobs, work, best, s, piece, cap):
         return
     if s.safe[:n_queries].all():
         _guess(jobs, work, s, piece, k)
-    s.counts[:] = 0
     _meet_all(jobs, work, best, s, piece, cap)
     for q in range(n_queries if len(work.numbers) else 0):
         best.n_matches[q0 + q] += s.counts[q]

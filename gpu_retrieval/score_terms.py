@@ -45,7 +45,7 @@ TOGETHER = 64
 MOST_COMPONENTS = 1 << 15
 INNER_FILES = (
     "simd", "simd_int8", "simd_types", "score_bounds", "score_final", "score_held", "score_rows", "score_state",
-    "term_bounds",    "term_state",
+    "term_bounds", "term_state",
 )  # fmt: skip
 
 __all__ = [
@@ -113,7 +113,7 @@ def _score_entry(jobs, asking, entries, room, place, keys, base):
     for i in range(n):
         row = np.int64(entries.shorts[shorts + i])
         prior = np.float64(room.priors[row]) if len(jobs.priors) else 0.0
-        room.bits[0] = final_score(room.wide, 0, room.vectors, d, row, prior, room.products)
+        room.bits[0] = final_score(room.wide, room.vectors, d, row, prior, room.products)
         keys[at + i] = key_of(room.bits.view(np.uint32)[0], room.rank[row])
 
 

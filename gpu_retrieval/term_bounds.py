@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_retrieval import simd, simd_int8
-from gpu_retrieval.score_final import floor32, key_score
+from gpu_retrieval.score_final import floor32, key_score, last_key
 from gpu_retrieval.score_state import LINE, inline, inner
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.term_state import (
@@ -27,6 +27,7 @@ from gpu_retrieval.term_state import (
     TRAITS,
     UNIT,
 )
+from gpu_retrieval.topk import NO_KEY
 
 
 @inline
@@ -208,10 +209,11 @@ def _limit(asking, entries, q, k, gaps):
 @inner
 def _limit_of_last(asking, best, q, bits):
     """The same for all that the query's k best say, which are from other rows."""
-    if best.n_keys[q] < best.k:
+    last = last_key(best, q)
+    if last == NO_KEY:
         return ANYTHING
     trait, traits = q * TRAITS, asking.traits
-    score = np.float64(key_score(best.keys[best.rows[q] * best.width + best.k - 1], bits))
+    score = np.float64(key_score(last, bits))
     limit = floor32(score * traits[trait + UNIT] - traits[trait + SLACK])
     return np.int64(max(np.floor(np.float64(limit) * traits[trait + SHORT]) - 2, np.float64(ANYTHING)))
 
