@@ -25,7 +25,7 @@ class ByArrays:
 
     def __init__(self, task: SearchTask, groups: Groups, start: int, stop: int, hits: Hits) -> None:
         self.task, self.start, self.hits = task, start, hits
-        self.drawing = Drawing(task, groups, checks=True)
+        self.drawing = Drawing(task, groups, checks=True, excludes=True)
         self.k = min(task.k, task.n_alive)
         self.rows = groups.order[start:stop]
         self.best: Array = task.backend.xp.full((len(self.rows), self.k), NO_KEY, dtype=np.uint64)

@@ -6,6 +6,8 @@ import numpy as np
 
 from gpu_retrieval import compiled
 from gpu_retrieval.candidates import Batch, Candidates, Drawing
+from gpu_retrieval.cells import Cells
+from gpu_retrieval.excluded import Excluded
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.side_checks import MOST_CHECKS, SideChecks
@@ -48,7 +50,8 @@ class ByLoops:
         self.task, self.groups, self.start = task, groups, start
         self.loops = compiled.scoring()
         self.checks = SideChecks.of(task, groups)
-        self.drawing = Drawing(task, groups, checks=not self.checks)
+        self.drawing = Drawing(task, groups, checks=not self.checks, excludes=False)
+        self.excluded = None if task.exclude is None else Excluded(task)
         self.k = min(task.k, task.n_alive)
         piece = _piece(task)
         assert piece is not None
@@ -63,6 +66,14 @@ class ByLoops:
         """Goes on to a segment, whose first row is `base` in the order of ids."""
         self.jobs = self.loops.jobs_of(segment.host, self.task.order.ranks, self.task.prior, base)
         self.asked = self.checks.asked(self.groups, self.rows, segment)
+        self.excluded_rows, self.excluded_spans = np.empty(0, np.int32), np.empty((0, 2), np.int64)
+        if self.excluded is not None:
+            rows, spans = self.excluded.of(segment, base)
+            self.excluded_rows, self.excluded_spans = rows, spans[self.rows]
+            # The loops count them in.
+            first, last = self.excluded_spans.T
+            cells = Cells.of(rows, first, last - first, self.rows)
+            self.n_matches -= self.excluded.n_passing(cells, self.groups, segment, base)
 
     def take_in(self, batch: Batch, found: Candidates) -> None:
         span = slice(batch.start - self.start, batch.stop - self.start)
@@ -83,6 +94,8 @@ class ByLoops:
             self.asked.tables,
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
             found.cells.offsets,
+            self.loops.fixed(self.excluded_rows),
+            self.excluded_spans[span],
         )
         best = self.loops.Best(self.keys, self.task.k, self.k, self.rows[span], self.n_best[span], self.n_matches[span])
         cap, threads = self.loops.held_rows(self.k), self.loops.n_threads()

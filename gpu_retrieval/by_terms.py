@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.candidates import excluded_rows, without_excluded
 from gpu_retrieval.cells import Cells, passing
+from gpu_retrieval.excluded import Excluded
 from gpu_retrieval.quantize import Coarse, on_lines
 from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.shared import shared
@@ -50,7 +50,7 @@ class ByTerms:
         self.task, self.draw = task, draw
         self.loops, self.scoring = compiled.terms(), compiled.scoring()
         self.k = min(task.k, task.n_alive)
-        self.excluded = None if task.exclude is None else excluded_rows(task)
+        self.excluded = None if task.exclude is None else Excluded(task)
         self.hits = Hits.unwritten(len(task.queries), task.k)
         self.hits.n_matches[:] = 0
         self.n_keys = np.zeros(len(task.queries), dtype=np.int64)
@@ -127,25 +127,26 @@ class ByTerms:
             self.shorts = np.empty(n_shorts, dtype=np.int16)
         rows = segment.host.terms[self.draw.driver.field].rows
         queries = np.repeat(np.arange(start, stop), codes.n_entries[span])
-        mask, cells = self._mask(segment, codes, blocks, queries, base)
+        mask, cells = self._mask(segment, codes, blocks, queries)
+        excluded, spans = np.empty(0, dtype=np.int32), np.empty((0, 2), dtype=np.int64)
+        if self.excluded is not None:
+            excluded, spans = self.excluded.of(segment, base)
         return self.loops.Entries(
             starts, blocks, places, np.empty((n, 2), dtype=np.int32), by_block, pieces[: loops.cut(ends, pieces)],
             self.scoring.fixed(rows), codes.block_rows, np.empty((n_blocks, 2), dtype=np.float32), self.shorts, mask,
-            cells,
+            cells, self.scoring.fixed(excluded), np.ascontiguousarray(spans[span]),
         )  # fmt: skip
 
     def _mask(
-        self, segment: DeviceSegment, codes: TermCodes, blocks: np.ndarray, queries: np.ndarray, base: int
+        self, segment: DeviceSegment, codes: TermCodes, blocks: np.ndarray, queries: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """What is not checked beside the products, flat over the rows of the entries, and where each entry's begin."""
         nothing = np.empty(0, dtype=bool), np.empty(0, dtype=np.int64)
-        if self.draw.left is None and self.excluded is None:
+        if self.draw.left is None:
             return nothing
         rows, first = segment.host.terms[self.draw.driver.field].rows, codes.block_rows[blocks]
         cells = Cells.of(rows, first, codes.block_rows[blocks + 1] - first, queries)
-        mask = None if self.draw.left is None else passing(self.draw.left, cells, segment.host, self.task.groups.sets)
-        mask = without_excluded(self.excluded, mask, cells, base)
-        return nothing if mask is None else (mask, cells.offsets)
+        return passing(self.draw.left, cells, segment.host, self.task.groups.sets), cells.offsets
 
 
 def _spans(before: np.ndarray, most: int) -> Iterator[tuple[int, int]]:

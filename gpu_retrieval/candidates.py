@@ -55,12 +55,15 @@ class Candidates:
 
 
 class Drawing:
-    """Draws the candidates of a task's groups; `checks` is False where someone else checks what is left."""
+    """Draws the candidates of a task's groups.
 
-    def __init__(self, task: SearchTask, groups: Groups, *, checks: bool) -> None:
+    `checks` and `excludes` are False where someone else checks what is left, and leaves out what is excluded.
+    """
+
+    def __init__(self, task: SearchTask, groups: Groups, *, checks: bool, excludes: bool) -> None:
         self.task, self.groups = task, groups
         self.left = groups.left if checks else None
-        self.excluded = None if task.exclude is None else excluded_rows(task)
+        self.excluded = excluded_rows(task) if excludes and task.exclude is not None else None
         self.max_rows = self.max_drawn = max(1, task.memory_budget // 8 // BYTES_PER_ROW)
         if groups.kept is None and task.alive is None and compiled.AVAILABLE:
             self.max_drawn = max(1, task.memory_budget // 8 // BYTES_PER_DRAWN)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpu_retrieval import simd, simd_int8
 from gpu_retrieval.score_held import prune, score_held
-from gpu_retrieval.score_rows import ask_for_codes
+from gpu_retrieval.score_rows import ask_for_codes, is_excluded, may_be_excluded
 from gpu_retrieval.score_state import ALONE, inline, inner
 from gpu_retrieval.simd import LANES
 
@@ -63,6 +63,19 @@ def _passing(work, s, cells, n):
     return passing, unmasked
 
 
+@inline
+def _not_excluded(work, s, query, kept):
+    """Those of the rows, as bits, that the query may be shown."""
+    left = kept
+    while left:
+        i = simd.lowest_bit(left)
+        row = s.sums[ROWS + i]
+        if may_be_excluded(s, 0, row) and is_excluded(work, query, row):
+            kept &= ~(np.uint64(1) << np.uint64(i))
+        left &= left - np.uint64(1)
+    return kept
+
+
 @inner
 def search_alone(jobs, work, best, s, piece, cap):
     """One piece of one query, whose codes and limit are there."""
@@ -88,6 +101,8 @@ def search_alone(jobs, work, best, s, piece, cap):
         passing, kept = _passing(work, s, work.offsets[q0] + start - first if len(work.mask) else 0, n)
         s.counts[0] += simd.count_bits(passing)
         kept &= simd.not_below(upper, simd.spread(s.limits[0]))
+        if len(work.excluded_spans):
+            kept = _not_excluded(work, s, q0, kept)
         simd.store(s.upper, n_held, simd.packed(upper, kept))
         simd.store(s.lower, n_held, simd.packed(lower, kept))
         simd.store(s.held, n_held, simd.packed(simd.load(s.sums, ROWS), kept))

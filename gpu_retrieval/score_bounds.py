@@ -14,7 +14,7 @@ from gpu_retrieval import simd
 from gpu_retrieval.quantize import FLOAT32_ROUNDING, SAFE_SCORE
 from gpu_retrieval.score_final import raise_limit
 from gpu_retrieval.score_held import shrink
-from gpu_retrieval.score_rows import products
+from gpu_retrieval.score_rows import is_excluded, may_be_excluded, n_excluded, products
 from gpu_retrieval.score_state import BLOCK, TOGETHER, inline, inner, peaks_of
 from gpu_retrieval.simd import LANES
 
@@ -71,6 +71,10 @@ def take_queries(jobs, work, best, q0, n, s):
         for r in range(len(work.low)):
             at = r * len(s.limits) + q
             s.low[at], s.high[at] = work.low[r, q0 + q], work.high[r, q0 + q]
+        s.excluded[q] = 0
+        for i in range(n_excluded(work, q0 + q)):
+            row = np.uint64(work.excluded[work.excluded_spans[q0 + q, 0] + i])
+            s.excluded[q] |= np.uint64(1) << (row & np.uint64(63))
 
 
 @inner
@@ -179,17 +183,20 @@ def find_reaching(jobs, s, words, n, lane0):
 
 @inner
 def hold_found(jobs, work, best, s, start, n_found, q0, lane0, cap):
-    """The sixteen queries hold the rows that were found for them, but for those that they met before.
+    """The sixteen queries hold the rows that were found for them, without excluded ones and those met before.
 
     The stretch begins at the place `start`. Unsigned, so that no index is checked for its sign.
     """
-    one, most = np.uint64(1), np.uint64(cap)
+    one, most, excludes = np.uint64(1), np.uint64(cap), len(work.excluded_spans) > 0
     for f in range(np.uint64(n_found)):
         pair, upper = np.uint64(s.found[f]), s.found_upper[f]
         i, q = pair // np.uint64(LANES), np.uint64(lane0) + pair % np.uint64(LANES)
         place = q * most + s.n_held[q]
-        s.held[place], s.upper[place] = work.rows[np.uint64(start) + i], upper
+        row = work.rows[np.uint64(start) + i]
+        s.held[place], s.upper[place] = row, upper
         s.lower[place] = upper - np.float32(2) * (s.scales[i] * s.reach[q] + s.lengths[i] * s.errors[q])
         s.n_held[q] += np.uint64(0) if upper >= s.ceilings[q] else one
+        if excludes and may_be_excluded(s, q, row) and is_excluded(work, np.uint64(q0) + q, row):
+            s.n_held[q] = place - q * most
         if s.n_held[q] == most:
             shrink(jobs, work, best, s, np.int64(q), q0 + np.int64(q), cap)

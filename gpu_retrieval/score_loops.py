@@ -21,7 +21,7 @@ from gpu_retrieval.score_alone import can_alone, search_alone
 from gpu_retrieval.score_bounds import find_reaching, guess, has_limits, hold_found, take_queries
 from gpu_retrieval.score_final import key_score, score_rows
 from gpu_retrieval.score_held import finish
-from gpu_retrieval.score_rows import bring_in, has_code, let_pass, table_codes
+from gpu_retrieval.score_rows import bring_in, has_code, is_excluded, let_pass, n_excluded, table_codes
 from gpu_retrieval.score_state import (
     BLOCK,
     STRETCH,
@@ -98,10 +98,12 @@ def _take_all(jobs, work, best, s, query, first, last, cap):
             passes &= (number >= work.low[r, query]) & (number <= work.high[r, query])
         for field in range(len(work.spans)):
             passes &= has_code(work, field, query, work.numbers[len(work.low) + field, row])
+        if len(work.numbers):
+            best.n_matches[query] += passes
+        if len(work.excluded_spans):
+            passes &= not is_excluded(work, query, row)
         s.held[n] = row
         n += passes
-    if len(work.numbers):
-        best.n_matches[query] += n
     score_rows(jobs, work, best, s, query, s.held[:n], cap)
 
 
@@ -120,14 +122,19 @@ def _guess(jobs, work, s, piece, k):
     """Guesses the queries' k-th scores from every so manieth row."""
     first, n, q0, n_queries = piece[0], piece[1] - piece[0], piece[2], piece[3] - piece[2]
     step = sample_step(n, k, len(s.scales))
-    n_sample, wanted = n // step, wanted_of(k / step)
-    if 4 * wanted > 3 * n_sample:
+    n_sample, room = n // step, wanted_of(k / 2)
+    if 4 * wanted_of(k / step) > 3 * n_sample:
         return
     bring_in(jobs, work, s, first, step, n_sample, n_sample)
     for lane0 in range(0, n_queries, LANES):
-        n_lanes = min(LANES, n_queries - lane0)
-        let_pass(work, s, 0, step, n_sample, q0, lane0, n_lanes)
-        guess(jobs, s, (work.queries.shape[1] + 3) // 4, n_sample, lane0, n_lanes, wanted)
+        n_lanes, most_excluded = min(LANES, n_queries - lane0), 0
+        for q in range(q0 + lane0, q0 + lane0 + n_lanes):
+            most_excluded = max(most_excluded, n_excluded(work, q))
+        # As if all of them were among the best.
+        wanted = wanted_of((k + most_excluded) / step)
+        if wanted <= room and 4 * wanted <= 3 * n_sample:
+            let_pass(work, s, 0, step, n_sample, q0, lane0, n_lanes)
+            guess(jobs, s, (work.queries.shape[1] + 3) // 4, n_sample, lane0, n_lanes, wanted)
     # The sample's matches are met again with all rows.
     s.counts[:] = 0
 

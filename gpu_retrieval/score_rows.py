@@ -105,17 +105,39 @@ def table_codes(work, s, q0, n_queries):
 @inline
 def has_code(work, field, query, code):
     """Whether a query lets a code of a field of terms pass, without the tables."""
-    low, last = work.spans[field, query, 0], work.spans[field, query, 1]
-    if low < 0:
-        return True
+    first, last = work.spans[field, query, 0], work.spans[field, query, 1]
+    return first < 0 or _has(work.terms, first, last, code)
+
+
+@inline
+def n_excluded(work, query):
+    """How many rows a query is not to be shown."""
+    return work.excluded_spans[query, 1] - work.excluded_spans[query, 0] if len(work.excluded_spans) else 0
+
+
+@inline
+def is_excluded(work, query, row):
+    """Whether the query is not to be shown the row."""
+    return _has(work.excluded, work.excluded_spans[query, 0], work.excluded_spans[query, 1], row)
+
+
+@inline
+def may_be_excluded(s, q, row):
+    """False of most rows that are not, without a look at the list."""
+    return (s.excluded[q] >> (np.uint64(row) & np.uint64(63))) & np.uint64(1) != np.uint64(0)
+
+
+@inline
+def _has(values, low, last, value):
+    """Whether the ascending values[low:last] have one."""
     high = last
     while low < high:
         middle = (low + high) >> 1
-        if work.terms[middle] < code:
+        if values[middle] < value:
             low = middle + 1
         else:
             high = middle
-    return low < last and work.terms[low] == code
+    return low < last and values[low] == value
 
 
 @inner

@@ -60,7 +60,8 @@ class Work(NamedTuple):
     pass each range [`low`, `high`] (r, queries) int32; one of its codes of each field, `terms[first:last]` of `spans`
     (t, queries, 2), ascending, or any where `first` is -1; and its cell of `mask`, flat over its candidates from
     `offsets`, where that is not empty. Field f has the codes from `tables[f]` to `tables[f + 1]` of a table of all.
-    No query lies in two pieces.
+    Query q is not shown the rows `excluded[first:last]`, ascending, of `excluded_spans` (queries, 2), which is empty
+    where there are none; `n_matches` counts them. No query lies in two pieces.
     """
 
     rows: np.ndarray
@@ -74,6 +75,8 @@ class Work(NamedTuple):
     tables: np.ndarray
     mask: np.ndarray
     offsets: np.ndarray
+    excluded: np.ndarray
+    excluded_spans: np.ndarray
 
 
 class Best(NamedTuple):
@@ -94,7 +97,8 @@ class Scratch(NamedTuple):
     """What a thread needs.
 
     Of each query its codes, bounds and filter, and what an upper bound must reach: `limits`, which are certain, and
-    `guesses`; rows from `ceilings` on were met before, a NaN where none was. Of a stretch of rows `rows`, their codes,
+    `guesses`; rows from `ceilings` on were met before, a NaN where none was; `excluded` has a bit for the last six bits
+    of each row that is excluded. Of a stretch of rows `rows`, their codes,
     `row_words` each, and what their bounds need; for sixteen queries `passing`, a bit for each that a row passes, the
     `peaks` of a sample's scores, and the pairs that are `found` in reach, with their upper bounds; `tables`, for each
     sixteen a bit for each that a code passes. Of a block of rows `sums`. Of each query `n_held` rows, `held` between
@@ -112,6 +116,7 @@ class Scratch(NamedTuple):
     limits: np.ndarray
     guesses: np.ndarray
     ceilings: np.ndarray
+    excluded: np.ndarray
     low: np.ndarray
     high: np.ndarray
     counts: np.ndarray
@@ -212,6 +217,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
         np.zeros(lanes, np.float32),
+        np.zeros(lanes, np.uint64),
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(n_ranges * lanes, np.int32),
         np.zeros(lanes, np.int32),

@@ -47,18 +47,14 @@ class SideChecks:
 
     @classmethod
     def of(cls, task: SearchTask, groups: Groups) -> SideChecks:
-        """All that the groups leave to check, where the loops can check all of it.
-
-        Where ids are excluded a mask has to be made in any case.
-        """
+        """All that the groups leave to check, where the loops can check all of it."""
         left = groups.left
         parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
         terms = [part for part in parts if isinstance(part, AnyOf)]
         n_codes = max(_n_codes(terms, segment.host) for segment in task.segments)
         n_copied, loops = len(parts) if len(parts) > 1 else 0, compiled.scoring()
         can = (
-            task.exclude is None
-            and len(parts) <= MOST_CHECKS
+            len(parts) <= MOST_CHECKS
             and all(is_side_check(part, task.segments) for part in parts)
             and 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
             and loops.table_bytes(n_codes) * loops.n_threads() <= task.memory_budget // 16

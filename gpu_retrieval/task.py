@@ -55,8 +55,16 @@ class IdOrder:
     def _open(self) -> dict[str, tuple[np.ndarray, Array]]:
         return {}
 
+    @cached_property
+    def _are_unique(self) -> bool:
+        return bool((self.sorted_ids[1:] != self.sorted_ids[:-1]).all())
+
     def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places in `ids` and the rows that carry them; an id may lie on several rows, all but one closed."""
+        if self._are_unique:
+            at = np.minimum(np.searchsorted(self.sorted_ids, ids), max(0, len(self.sorted_ids) - 1))
+            places = np.flatnonzero(self.sorted_ids[at] == ids) if len(self.sorted_ids) else at[:0]
+            return places, self.rows[at[places]].astype(np.int64)
         first = np.searchsorted(self.sorted_ids, ids, side="left")
         counts = np.searchsorted(self.sorted_ids, ids, side="right") - first
         before = np.cumsum(counts) - counts
@@ -114,7 +122,7 @@ class SearchTask:
 
     def _groups(self, *, drive: bool = True) -> Groups:
         n_queries, d, k = *self.queries.shape, min(self.k, self.n_alive)
-        beside = compiled.AVAILABLE and not self.backend.on_gpu and self.exclude is None
+        beside = compiled.AVAILABLE and not self.backend.on_gpu
         return group_queries(self.where, n_queries, self.segments, d, k, drive=drive, beside=beside)
 
     @cached_property

@@ -150,6 +150,23 @@ def bound_piece(jobs, asking, entries, room, p):
 
 
 @inner
+def _leave_out(entries, q):
+    """A row that the query is not to be shown has no bound; the rows of a block ascend."""
+    for e in range(entries.starts[q], entries.starts[q + 1]):
+        first, stop = entries.block_rows[entries.blocks[e]], entries.block_rows[entries.blocks[e] + 1]
+        for i in range(entries.excluded_spans[q, 0], entries.excluded_spans[q, 1]):
+            row, low, high = entries.excluded[i], first, stop
+            while low < high:
+                middle = (low + high) >> 1
+                if entries.rows[middle] < row:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < stop and entries.rows[low] == row:
+                entries.shorts[SHORTS * np.int64(entries.places[e]) + low - first] = NOTHING
+
+
+@inner
 def _drop_repeats(entries, q, table, stamp):
     """A row that several terms of a query have stays where it is met first."""
     last = np.uint64(len(table) - 1)
@@ -239,6 +256,8 @@ def _keep_in_reach(entries, q, limit):
 @inner
 def select_of(asking, entries, best, q, gaps, table, bits):
     """One query's rows in reach, and how many they are; adds up its matches."""
+    if len(entries.excluded_spans):
+        _leave_out(entries, q)
     if len(table) > 1:
         _drop_repeats(entries, q, table, np.int32(q))
     gaps[: entries.starts[q + 1] - entries.starts[q]] = 0

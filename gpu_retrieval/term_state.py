@@ -30,7 +30,7 @@ class Entries(NamedTuple):
     the batch's. `by_block` (e, 3) has query, number and place of each entry, block after block; `pieces` (p, 3) are a
     block, and first and last place in `by_block`. Block b is `block_rows[b]` to `block_rows[b + 1]` of the postings'
     `rows`, with `widths[b]` the largest scale and length there. `mask`, where it is not empty, is flat over the rows of
-    the entries, from `cells[e]` on.
+    the entries, from `cells[e]` on. `excluded` and `excluded_spans` are those of `score_state.Work`.
     """
 
     starts: np.ndarray
@@ -45,6 +45,8 @@ class Entries(NamedTuple):
     shorts: np.ndarray
     mask: np.ndarray
     cells: np.ndarray
+    excluded: np.ndarray
+    excluded_spans: np.ndarray
 
 
 class Asking(NamedTuple):
