@@ -91,6 +91,7 @@ class ByLoops:
             np.ascontiguousarray(self.asked.high[:, span]),
             self.loops.fixed(self.asked.terms),
             np.ascontiguousarray(self.asked.spans[:, span]),
+            self.asked.is_none_of,
             self.asked.tables,
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
             found.cells.offsets,

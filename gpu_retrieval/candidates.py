@@ -222,7 +222,7 @@ def _draw(
     if compiled.AVAILABLE:
         rows, counts = np.empty(offsets[-1], dtype=np.int32), np.empty(len(of_set) - 1, dtype=np.int64)
         compiled.filters().draw(
-            column.rows, starts, ends, of_set, offsets, low, high, column.is_single, in_order, rows, counts
+            column.rows, starts, ends, of_set, offsets, low, high, column.is_single_or_none, in_order, rows, counts
         )
         return rows, offsets[:-1], counts
     places = np.repeat(starts - before[:-1], ends - starts) + np.arange(before[-1])

@@ -81,7 +81,24 @@ class TermColumn:
     @cached_property
     def is_single(self) -> bool:
         """Each row carries exactly one term."""
-        return len(self.rows) == len(self.missing) and not self.missing.any()
+        return self.is_single_or_none and not self.missing.any()
+
+    @cached_property
+    def is_single_or_none(self) -> bool:
+        """No row carries two terms."""
+        return len(self.rows) == len(self.missing) - np.count_nonzero(self.missing)
+
+    @cached_property
+    def single_codes(self) -> np.ndarray:
+        """(n,) int32: the place in `terms` of each row's one term, after the last where it has none.
+
+        Of a column that `is_single_or_none` only.
+        """
+        if self.is_single:
+            return self.forward[1]
+        codes = np.full(len(self.missing), len(self.terms), dtype=np.int32)
+        codes[self.rows] = np.repeat(np.arange(len(self.terms), dtype=np.int32), np.diff(self.starts))
+        return codes
 
     @cached_property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
@@ -172,6 +189,11 @@ class NumberColumn:
 
     levels: np.ndarray
     ranks: np.ndarray
+
+    @cached_property
+    def missing_first(self) -> np.ndarray:
+        """`ranks` with -1 where a value is missing."""
+        return np.where(self.ranks == len(self.levels), np.int32(-1), self.ranks)
 
     @classmethod
     def from_values(cls, values: np.ndarray) -> NumberColumn:

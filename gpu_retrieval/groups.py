@@ -278,15 +278,16 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 
 def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
-    """Whether the scoring loops can check the part beside the scores: a range, or terms of which a row has one."""
-    if isinstance(part, AnyOf) and not part.missing_passes:
+    """Whether the scoring loops can check the part beside the scores: a range, or terms of which no row has two."""
+    if isinstance(part, (AnyOf, NoneOf)):
         return has_one_term(part, segments)
-    return isinstance(part, Between) and not part.missing_passes
+    # What is missing lies beyond one end of the ranks.
+    return isinstance(part, Between) and (part.lo is None or part.hi is None or not part.missing_passes)
 
 
 def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
-    """Whether each job has exactly one term of the clause's field."""
-    return all(segment.host.terms[part.field].is_single for segment in segments)
+    """Whether each job has one term of the clause's field, or none."""
+    return all(segment.host.terms[part.field].is_single_or_none for segment in segments)
 
 
 def pair_ns(d: int) -> float:

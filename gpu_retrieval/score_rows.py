@@ -95,18 +95,19 @@ def table_codes(work, s, q0, n_queries):
             lane, first, last = np.uint16(1 << (q % LANES)), work.spans[field, q0 + q, 0], work.spans[field, q0 + q, 1]
             at = q // LANES * n_codes
             table = s.tables[at + work.tables[field] : at + work.tables[field + 1]]
-            if first < 0:
+            if first < 0 or work.is_none_of[field]:
                 for code in range(len(table)):
                     table[code] |= lane
+            # Set, or else no longer set.
             for i in range(first, last):
-                table[work.terms[i]] |= lane
+                table[work.terms[i]] ^= lane
 
 
 @inline
 def has_code(work, field, query, code):
     """Whether a query lets a code of a field of terms pass, without the tables."""
     first, last = work.spans[field, query, 0], work.spans[field, query, 1]
-    return first < 0 or _has(work.terms, first, last, code)
+    return first < 0 or _has(work.terms, first, last, code) != work.is_none_of[field]
 
 
 @inline

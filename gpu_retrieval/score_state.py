@@ -57,9 +57,10 @@ class Work(NamedTuple):
     """Candidate `rows` int32, `pieces` (p, 4) int64 of first and last place there and first and last query.
 
     `numbers` (r + t, n) int32 are the rows' ranks in r ranges, then their codes in t fields of terms. A query must
-    pass each range [`low`, `high`] (r, queries) int32; one of its codes of each field, `terms[first:last]` of `spans`
-    (t, queries, 2), ascending, or any where `first` is -1; and its cell of `mask`, flat over its candidates from
-    `offsets`, where that is not empty. Field f has the codes from `tables[f]` to `tables[f + 1]` of a table of all.
+    pass each range [`low`, `high`] (r, queries) int32; what it asks of each field, by the codes `terms[first:last]` of
+    `spans` (t, queries, 2), ascending: one of them, or none if the field `is_none_of`, or nothing where `first` is -1;
+    and its cell of `mask`, flat over its candidates from `offsets`, where that is not empty. Field f has the codes from
+    `tables[f]` to `tables[f + 1]` of a table of all, the last for rows that have no term.
     Query q is not shown the rows `excluded[first:last]`, ascending, of `excluded_spans` (queries, 2), which is empty
     where there are none; `n_matches` counts them. No query lies in two pieces.
     """
@@ -72,6 +73,7 @@ class Work(NamedTuple):
     high: np.ndarray
     terms: np.ndarray
     spans: np.ndarray
+    is_none_of: np.ndarray
     tables: np.ndarray
     mask: np.ndarray
     offsets: np.ndarray

@@ -1,4 +1,4 @@
-"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms of one a row.
+"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms of one a row or none.
 
 A clause on terms becomes a table of the field's terms, with a bit for each query that lets a row with the term pass.
 """
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.clauses import AllOf, AnyOf, Between
-from gpu_retrieval.groups import Groups, is_side_check
+from gpu_retrieval.clauses import AllOf, AnyOf, Between, NoneOf
+from gpu_retrieval.columns import TermColumn
+from gpu_retrieval.groups import Groups, TermSets, is_side_check
+from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
 
-ANY_RANK = np.iinfo(np.int32).max
+ANY_RANK, MISSING_RANK = np.iinfo(np.int32).max, -1
 # Ranges and fields of terms together: what the loops have room for.
 MOST_CHECKS = 8
 # A look into a table is worth eight of its codes.
@@ -32,6 +34,7 @@ class Asked:
     high: np.ndarray
     terms: np.ndarray
     spans: np.ndarray
+    is_none_of: np.ndarray
     tables: np.ndarray
 
 
@@ -40,7 +43,7 @@ class SideChecks:
     """Clauses that every query's rows must pass; of no length where there are none, or a mask says who passes."""
 
     ranges: Sequence[Between]
-    terms: Sequence[AnyOf]
+    terms: Sequence[AnyOf | NoneOf]
 
     def __len__(self) -> int:
         return len(self.ranges) + len(self.terms)
@@ -50,7 +53,7 @@ class SideChecks:
         """All that the groups leave to check, where the loops can check all of it."""
         left = groups.left
         parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
-        terms = [part for part in parts if isinstance(part, AnyOf)]
+        terms = [part for part in parts if isinstance(part, (AnyOf, NoneOf))]
         n_codes = max(_n_codes(terms, segment.host) for segment in task.segments)
         n_copied, loops = len(parts) if len(parts) > 1 else 0, compiled.scoring()
         can = (
@@ -68,27 +71,38 @@ class SideChecks:
         ranks, low, high = rank_ranges(self.ranges, host, rows)
         sets = [groups.sets[id(clause.rows)] for clause in self.terms]
         columns = [host.terms[clause.field] for clause in self.terms]
-        codes = [own.codes(column) for own, column in zip(sets, columns, strict=True)]
+        codes = [_codes(*each) for each in zip(self.terms, sets, columns, strict=True)]
         spans, before = np.full((len(codes), len(rows), 2), -1, dtype=np.int64), 0
         for term, own, some, span in zip(self.terms, sets, codes, spans, strict=True):
             is_bound, of_query = _is_bound(term, rows), own.of_query[rows]
             span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
             before += len(some.values)
         return Asked(
-            numbers=side_by_side(ranks + [column.forward[1] for column in columns], len(segment)),
+            numbers=side_by_side(ranks + [column.single_codes for column in columns], len(segment)),
             low=low,
             high=high,
             terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
             spans=spans,
-            tables=np.cumsum([0, *(len(column.terms) for column in columns)]).astype(np.int64),
+            is_none_of=np.array([isinstance(clause, NoneOf) for clause in self.terms], dtype=bool),
+            tables=np.cumsum([0, *(len(column.terms) + 1 for column in columns)]).astype(np.int64),
         )
 
 
-def _n_codes(terms: Sequence[AnyOf], segment: Segment) -> int:
-    return sum(len(segment.terms[clause.field].terms) for clause in terms)
+def _n_codes(terms: Sequence[AnyOf | NoneOf], segment: Segment) -> int:
+    return sum(len(segment.terms[clause.field].terms) + 1 for clause in terms)
 
 
-def _is_bound(clause: Between | AnyOf, rows: np.ndarray) -> np.ndarray:
+def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
+    """The clause's sets as the column's codes, with that of a row without a term where such a row passes."""
+    codes = own.codes(column)
+    if isinstance(clause, NoneOf) or not clause.missing_passes:
+        return codes
+    passes = np.diff(own.sets.offsets) > 0
+    values = np.insert(codes.values, codes.offsets[1:][passes], len(column.terms))
+    return Ragged(codes.offsets + np.concatenate([[0], np.cumsum(passes)]), values)
+
+
+def _is_bound(clause: Between | AnyOf | NoneOf, rows: np.ndarray) -> np.ndarray:
     return np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
 
 
@@ -112,12 +126,16 @@ def rank_ranges(
             last = np.full(len(rows), -1)
             last[asked.row_numbers()] = column.places(asked.values)
             first = np.where(last < 0, ANY_RANK, last)
-            ranks.append(column.forward[1])
+            ranks.append(column.single_codes)
         else:
             numbers = segment.numbers[clause.field]
             lo, hi = (None if end is None else end[rows] for end in (clause.lo, clause.hi))
             first, last = numbers.rank_range(lo, hi, len(rows))
-            ranks.append(numbers.ranks)
+            if clause.missing_passes and hi is not None:
+                first = np.full(len(rows), MISSING_RANK)
+            elif clause.missing_passes:
+                last = np.full(len(rows), ANY_RANK)
+            ranks.append(numbers.missing_first if clause.missing_passes and hi is not None else numbers.ranks)
         is_bound = _is_bound(clause, rows)
-        low[i], high[i] = np.where(is_bound, first, 0), np.where(is_bound, last, ANY_RANK)
+        low[i], high[i] = np.where(is_bound, first, MISSING_RANK), np.where(is_bound, last, ANY_RANK)
     return ranks, low, high

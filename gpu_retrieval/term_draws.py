@@ -163,5 +163,5 @@ def _is_same(part: AnyOf, driver: AnyOf | AllIn | None) -> bool:
 
 def _is_range(part: AnyOf | Between, segments: list[DeviceSegment]) -> bool:
     """A range of numbers, or of one code: a term of which jobs have one and queries ask for one."""
-    one_code = isinstance(part, Between) or bool((np.diff(part.rows.offsets) <= 1).all())
+    one_code = isinstance(part, Between) or (not part.missing_passes and bool((np.diff(part.rows.offsets) <= 1).all()))
     return one_code and is_side_check(part, segments)

@@ -9,6 +9,7 @@ from gpu_retrieval import (
     AllOf,
     AnyOf,
     Between,
+    NoneOf,
     Ragged,
     TermKnnIndex,
     by_loops,
@@ -206,6 +207,54 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
     prior = rng.standard_normal(n, np.float32) if asked == "prior" else None
     ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(*clauses), exclude, prior)
     hits = ask.search(index, plan="shared", memory_budget=memory_budget)
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    plain = ask.search(index, plan="scan")
+    assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
+@pytest.mark.parametrize("n_queries", [1, 70])
+@pytest.mark.parametrize(("d", "k"), [(13, 5), (64, 90), (64, 13_000)])
+@pytest.mark.parametrize("asked", ["ranges", "none of", "any of or none", "all of it"])
+def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
+    """Rows without a term or a number, in the index and where jobs were added: no mask is made for them."""
+    rng, n = np.random.default_rng(d + k + n_queries), 12_000
+    grades = [[] if rng.random() < 0.4 else [int(rng.integers(0, 7))] for _ in range(n)]
+    terms = {"region": Ragged.from_lists(rng.integers(0, 3, (n, 1))), "grade": Ragged.from_lists(grades)}
+    numbers = {name: np.where(rng.random(n) < 0.3, np.nan, rng.random(n)) for name in ("opens", "closes", "pay")}
+    vectors = rng.standard_normal((n, d), np.float32)
+
+    def part(rows):
+        own = {name: ragged.take(rows) for name, ragged in terms.items()}
+        return rows, vectors[rows], own, {name: values[rows] for name, values in numbers.items()}
+
+    index = TermKnnIndex.build(*part(np.arange(11_000)), device="cpu")
+    index.add(*part(np.arange(11_000, n)))
+
+    def grade(clause, least=0, **options):
+        lists = [rng.choice(9, rng.integers(least, 5), replace=False) for _ in range(n_queries)]
+        return clause("grade", Ragged.from_lists(lists), applies=np.arange(n_queries) % 5 < 4, **options)
+
+    at = np.where(rng.random(n_queries) < 0.2, np.nan, rng.random(n_queries))
+    ranges = [
+        Between("opens", None, at, missing_passes=True),
+        Between("closes", at, None, missing_passes=True, applies=np.arange(n_queries) % 3 < 2),
+        Between("pay", None, 1 - at / 2),
+        Between("pay", at / 2, 1 - at / 2),
+    ]
+    parts = {
+        "ranges": ranges,
+        "none of": [grade(NoneOf)],
+        "any of or none": [grade(AnyOf, missing_passes=True)],
+        "all of it": [*ranges, grade(NoneOf), grade(AnyOf, missing_passes=True), grade(AnyOf, 3)],
+    }[asked]
+    regions = AnyOf("region", Ragged.from_lists([[i % 3, (i + 1) % 3] for i in range(n_queries)]))
+    ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(regions, *parts), None, None)
+    made, real = [], SideChecks.asked
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "KEEP_NS", 1e9)
+        patch.setattr(SideChecks, "asked", lambda self, *args: made.append(self) or real(self, *args))
+        hits = ask.search(index, plan="shared")
+    assert made and all(len(checks) >= len(parts) for checks in made)
     monkeypatch.setattr(compiled, "AVAILABLE", False)
     plain = ask.search(index, plan="scan")
     assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
