@@ -92,6 +92,7 @@ class ByLoops:
             self.loops.fixed(self.asked.terms),
             np.ascontiguousarray(self.asked.spans[:, span]),
             self.asked.is_none_of,
+            self.asked.is_last,
             self.asked.tables,
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
             found.cells.offsets,

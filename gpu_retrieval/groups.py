@@ -278,11 +278,21 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 
 def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
-    """Whether the scoring loops can check the part beside the scores: a range, or terms of which no row has two."""
+    """Whether the scoring loops can check the part beside the scores: a range, or terms of which no row has two.
+
+    Also a OneOf of such AnyOf.
+    """
+    if isinstance(part, OneOf):
+        return all(isinstance(clause, AnyOf) and has_one_term(clause, segments) for clause in part.clauses)
     if isinstance(part, (AnyOf, NoneOf)):
         return has_one_term(part, segments)
     # What is missing lies beyond one end of the ranks.
     return isinstance(part, Between) and (part.lo is None or part.hi is None or not part.missing_passes)
+
+
+def alternatives(part: Clause) -> tuple[AnyOf | NoneOf, ...]:
+    """The leaves of a side check on terms, of which one must hold."""
+    return part.clauses if isinstance(part, OneOf) else (part,)  # type: ignore[return-value]
 
 
 def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:

@@ -51,11 +51,14 @@ def _passing(work, s, cells, n):
     for r in range(len(work.low)):
         first, last = simd.spread(s.low[r * width]), simd.spread(s.high[r * width])
         passing &= simd.between(simd.load(s.sums, RANKS + r * LANES), first, last)
+    holding = np.uint64(0)
     for field in range(len(work.spans)):
         codes = RANKS + (len(work.low) + field) * LANES
         for i in range(n):
             let = np.uint64(s.tables[work.tables[field] + s.sums[codes + i]] & np.uint16(1))
-            passing &= ~((let ^ np.uint64(1)) << np.uint64(i))
+            holding |= let << np.uint64(i)
+        if work.is_last[field]:
+            passing, holding = passing & holding, np.uint64(0)
     unmasked = passing
     if len(work.mask):
         for i in range(n):

@@ -21,7 +21,7 @@ from gpu_retrieval.score_alone import can_alone, search_alone
 from gpu_retrieval.score_bounds import find_reaching, guess, has_limits, hold_found, take_queries
 from gpu_retrieval.score_final import key_score, score_rows
 from gpu_retrieval.score_held import finish
-from gpu_retrieval.score_rows import bring_in, has_code, is_excluded, let_pass, n_excluded, table_codes
+from gpu_retrieval.score_rows import bring_in, has_codes, is_excluded, let_pass, n_excluded, table_codes
 from gpu_retrieval.score_state import (
     BLOCK,
     STRETCH,
@@ -96,8 +96,7 @@ def _take_all(jobs, work, best, s, query, first, last, cap):
         for r in range(len(work.low)):
             number = work.numbers[r, row]
             passes &= (number >= work.low[r, query]) & (number <= work.high[r, query])
-        for field in range(len(work.spans)):
-            passes &= has_code(work, field, query, work.numbers[len(work.low) + field, row])
+        passes &= has_codes(work, query, row)
         if len(work.numbers):
             best.n_matches[query] += passes
         if len(work.excluded_spans):

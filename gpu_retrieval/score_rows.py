@@ -104,8 +104,18 @@ def table_codes(work, s, q0, n_queries):
 
 
 @inline
-def has_code(work, field, query, code):
-    """Whether a query lets a code of a field of terms pass, without the tables."""
+def has_codes(work, query, row):
+    """Whether a query lets a row's codes of the fields of terms pass, without the tables."""
+    passes, holds = True, False
+    for field in range(len(work.spans)):
+        holds |= _has_code(work, field, query, work.numbers[len(work.low) + field, row])
+        if work.is_last[field]:
+            passes, holds = passes and holds, False
+    return passes
+
+
+@inline
+def _has_code(work, field, query, code):
     first, last = work.spans[field, query, 0], work.spans[field, query, 1]
     return first < 0 or _has(work.terms, first, last, code) != work.is_none_of[field]
 
@@ -155,8 +165,15 @@ def let_pass(work, s, cells, step, n, q0, lane0, n_lanes):
     for field in range(len(work.spans)):
         table = s.tables[lane0 // LANES * work.tables[-1] + work.tables[field] :]
         codes = s.ranks[(n_ranges + field) * stretch :]
+        is_first, is_last, either = field == 0 or work.is_last[field - 1], work.is_last[field], s.either
         for i in range(n):
-            passing[i] &= table[np.uint64(codes[i])]
+            lanes16 = table[np.uint64(codes[i])]
+            if not is_first:
+                lanes16 |= either[i]
+            if is_last:
+                passing[i] &= lanes16
+            else:
+                either[i] = lanes16
     counts = simd.load(s.counts, lane0)
     for r in range(n_ranges):
         low, high = simd.load(s.low, r * width + lane0), simd.load(s.high, r * width + lane0)

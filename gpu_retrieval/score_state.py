@@ -57,9 +57,10 @@ class Work(NamedTuple):
     """Candidate `rows` int32, `pieces` (p, 4) int64 of first and last place there and first and last query.
 
     `numbers` (r + t, n) int32 are the rows' ranks in r ranges, then their codes in t fields of terms. A query must
-    pass each range [`low`, `high`] (r, queries) int32; what it asks of each field, by the codes `terms[first:last]` of
-    `spans` (t, queries, 2), ascending: one of them, or none if the field `is_none_of`, or nothing where `first` is -1;
-    and its cell of `mask`, flat over its candidates from `offsets`, where that is not empty. Field f has the codes from
+    pass each range [`low`, `high`] (r, queries) int32; what it asks of each field; and its cell of `mask`, flat over
+    its candidates from `offsets`, where that is not empty. Of a field it asks one of the codes `terms[first:last]` of
+    `spans` (t, queries, 2), ascending, or none of them where the field `is_none_of`, or nothing where `first` is -1.
+    Neighbouring fields are alternatives, of which one must hold, up to one that `is_last`. Field f has the codes from
     `tables[f]` to `tables[f + 1]` of a table of all, the last for rows that have no term.
     Query q is not shown the rows `excluded[first:last]`, ascending, of `excluded_spans` (queries, 2), which is empty
     where there are none; `n_matches` counts them. No query lies in two pieces.
@@ -74,6 +75,7 @@ class Work(NamedTuple):
     terms: np.ndarray
     spans: np.ndarray
     is_none_of: np.ndarray
+    is_last: np.ndarray
     tables: np.ndarray
     mask: np.ndarray
     offsets: np.ndarray
@@ -100,12 +102,12 @@ class Scratch(NamedTuple):
 
     Of each query its codes, bounds and filter, and what an upper bound must reach: `limits`, which are certain, and
     `guesses`; rows from `ceilings` on were met before, a NaN where none was; `excluded` has a bit for the last six bits
-    of each row that is excluded. Of a stretch of rows `rows`, their codes,
-    `row_words` each, and what their bounds need; for sixteen queries `passing`, a bit for each that a row passes, the
-    `peaks` of a sample's scores, and the pairs that are `found` in reach, with their upper bounds; `tables`, for each
-    sixteen a bit for each that a code passes. Of a block of rows `sums`. Of each query `n_held` rows, `held` between
-    `lower` and `upper` bounds. Of one query its components (`wide`), the `new` final keys that are not yet among its
-    best, and the key that others must be below (`last`). The rest is for sorting.
+    of each row that is excluded. Of a stretch of rows `rows`, their codes, `row_words` each, and what bounds need; for
+    sixteen queries `passing`, a bit for each that a row passes, `either` the same of alternatives, the `peaks` of a
+    sample's scores, and the pairs that are `found` in reach, with their upper bounds; `tables`, for each sixteen a bit
+    for each that a code passes. Of a block of rows `sums`. Of each query `n_held` rows, `held` between `lower` and
+    `upper` bounds. Of one query its components (`wide`), the `new` final keys that are not yet among its best, and the
+    key that others must be below (`last`). The rest is for sorting.
     """
 
     codes: np.ndarray
@@ -131,6 +133,7 @@ class Scratch(NamedTuple):
     priors: np.ndarray
     ranks: np.ndarray
     passing: np.ndarray
+    either: np.ndarray
     tables: np.ndarray
     peaks: np.ndarray
     sums: np.ndarray
@@ -169,7 +172,7 @@ def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) 
     Tables of codes come on top, `table_bytes`.
     """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
-    of_rows = stretch * (4 * words + 14 + 4 * n_numbers) + 8 * LANES * min(stretch, STRETCH)
+    of_rows = stretch * (4 * words + 16 + 4 * n_numbers) + 8 * LANES * min(stretch, STRETCH)
     of_peaks = 4 * LANES * peaks_of(stretch, wanted_of(k / 2))
     of_sorting = 32 * (k + cap) + 20 * cap + 24 * ALONE + 4 * BLOCK * LANES + 16 * d + 8192
     return of_rows + of_peaks + of_sorting + lanes * (12 * cap + 4 * d + 8 * n_numbers + 192)
@@ -232,6 +235,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
         np.empty(stretch, np.float32),
         np.empty(n_numbers * stretch, np.int32),
         np.empty(stretch + TOGETHER, np.uint16),
+        np.zeros(stretch, np.uint16),
         np.empty(lanes // LANES * n_codes, np.uint16),
         on_lines(peaks_of(stretch, wanted_of(k / 2)) * LANES).view(np.float32),
         on_lines(BLOCK * LANES),

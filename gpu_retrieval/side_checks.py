@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.clauses import AllOf, AnyOf, Between, NoneOf
+from gpu_retrieval.clauses import AllOf, AnyOf, Between, Clause, NoneOf, OneOf
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import Groups, TermSets, is_side_check
+from gpu_retrieval.groups import Groups, TermSets, alternatives, is_side_check
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
@@ -35,6 +35,7 @@ class Asked:
     terms: np.ndarray
     spans: np.ndarray
     is_none_of: np.ndarray
+    is_last: np.ndarray
     tables: np.ndarray
 
 
@@ -43,53 +44,70 @@ class SideChecks:
     """Clauses that every query's rows must pass; of no length where there are none, or a mask says who passes."""
 
     ranges: Sequence[Between]
-    terms: Sequence[AnyOf | NoneOf]
+    terms: Sequence[AnyOf | NoneOf | OneOf]
 
     def __len__(self) -> int:
         return len(self.ranges) + len(self.terms)
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers a row that are read for them."""
+        return len(self.ranges) + sum(len(alternatives(part)) for part in self.terms)
 
     @classmethod
     def of(cls, task: SearchTask, groups: Groups) -> SideChecks:
         """All that the groups leave to check, where the loops can check all of it."""
         left = groups.left
         parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
-        terms = [part for part in parts if isinstance(part, (AnyOf, NoneOf))]
-        n_codes = max(_n_codes(terms, segment.host) for segment in task.segments)
-        n_copied, loops = len(parts) if len(parts) > 1 else 0, compiled.scoring()
+        ranges = [part for part in parts if isinstance(part, Between)]
+        if not all(is_side_check(part, task.segments) for part in parts):
+            return cls((), ())
+        own, loops = (
+            cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, OneOf))]),
+            compiled.scoring(),
+        )
+        n_codes = max(own.n_codes(segment.host) for segment in task.segments)
+        n_copied = own.n_numbers if own.n_numbers > 1 else 0
         can = (
-            len(parts) <= MOST_CHECKS
-            and all(is_side_check(part, task.segments) for part in parts)
+            own.n_numbers <= MOST_CHECKS
             and 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
             and loops.table_bytes(n_codes) * loops.n_threads() <= task.memory_budget // 16
             and n_codes <= CODES_PER_ROW * groups.n_drawn.mean()
         )
-        return cls([part for part in parts if isinstance(part, Between)], terms) if can else cls((), ())
+        return own if can else cls((), ())
+
+    def n_codes(self, segment: Segment) -> int:
+        """Codes of the segment's tables."""
+        leaves = [leaf for part in self.terms for leaf in alternatives(part)]
+        return sum(len(segment.terms[leaf.field].terms) + 1 for leaf in leaves)
 
     def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
         """What the queries `rows` ask of a segment."""
         host = segment.host
         ranks, low, high = rank_ranges(self.ranges, host, rows)
-        sets = [groups.sets[id(clause.rows)] for clause in self.terms]
-        columns = [host.terms[clause.field] for clause in self.terms]
-        codes = [_codes(*each) for each in zip(self.terms, sets, columns, strict=True)]
-        spans, before = np.full((len(codes), len(rows), 2), -1, dtype=np.int64), 0
-        for term, own, some, span in zip(self.terms, sets, codes, spans, strict=True):
-            is_bound, of_query = _is_bound(term, rows), own.of_query[rows]
+        leaves = [leaf for part in self.terms for leaf in alternatives(part)]
+        sets = [groups.sets[id(leaf.rows)] for leaf in leaves]
+        columns = [host.terms[leaf.field] for leaf in leaves]
+        codes = [_codes(*each) for each in zip(leaves, sets, columns, strict=True)]
+        spans, before = np.zeros((len(leaves), len(rows), 2), dtype=np.int64), 0
+        for leaf, own, some, span in zip(leaves, sets, codes, spans, strict=True):
+            is_bound, of_query = _is_bound(leaf, rows), own.of_query[rows]
             span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
             before += len(some.values)
+        n_alternatives = [len(alternatives(part)) for part in self.terms]
+        last = np.cumsum([0, *n_alternatives])[1:] - 1
+        for part, place in zip(self.terms, last, strict=True):
+            spans[place, ~_is_bound(part, rows)] = -1
         return Asked(
             numbers=side_by_side(ranks + [column.single_codes for column in columns], len(segment)),
             low=low,
             high=high,
             terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
             spans=spans,
-            is_none_of=np.array([isinstance(clause, NoneOf) for clause in self.terms], dtype=bool),
+            is_none_of=np.array([isinstance(leaf, NoneOf) for leaf in leaves], dtype=bool),
+            is_last=np.isin(np.arange(len(leaves)), last),
             tables=np.cumsum([0, *(len(column.terms) + 1 for column in columns)]).astype(np.int64),
         )
-
-
-def _n_codes(terms: Sequence[AnyOf | NoneOf], segment: Segment) -> int:
-    return sum(len(segment.terms[clause.field].terms) + 1 for clause in terms)
 
 
 def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
@@ -102,8 +120,11 @@ def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
     return Ragged(codes.offsets + np.concatenate([[0], np.cumsum(passes)]), values)
 
 
-def _is_bound(clause: Between | AnyOf | NoneOf, rows: np.ndarray) -> np.ndarray:
-    return np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
+def _is_bound(clause: Clause, rows: np.ndarray) -> np.ndarray:
+    own = np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
+    return (
+        own & np.any([_is_bound(leaf, rows) for leaf in clause.clauses], axis=0) if isinstance(clause, OneOf) else own
+    )
 
 
 def side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from gpu_retrieval import (
     AnyOf,
     Between,
     NoneOf,
+    OneOf,
     Ragged,
     TermKnnIndex,
     by_loops,
@@ -214,12 +215,13 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
 
 @pytest.mark.parametrize("n_queries", [1, 70])
 @pytest.mark.parametrize(("d", "k"), [(13, 5), (64, 90), (64, 13_000)])
-@pytest.mark.parametrize("asked", ["ranges", "none of", "any of or none", "all of it"])
+@pytest.mark.parametrize("asked", ["ranges", "none of", "any of or none", "one of", "all of it"])
 def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
     """Rows without a term or a number, in the index and where jobs were added: no mask is made for them."""
     rng, n = np.random.default_rng(d + k + n_queries), 12_000
     grades = [[] if rng.random() < 0.4 else [int(rng.integers(0, 7))] for _ in range(n)]
     terms = {"region": Ragged.from_lists(rng.integers(0, 3, (n, 1))), "grade": Ragged.from_lists(grades)}
+    terms["kind"] = Ragged.from_lists(rng.integers(0, 9, (n, 1)))
     numbers = {name: np.where(rng.random(n) < 0.3, np.nan, rng.random(n)) for name in ("opens", "closes", "pay")}
     vectors = rng.standard_normal((n, d), np.float32)
 
@@ -230,8 +232,8 @@ def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n
     index = TermKnnIndex.build(*part(np.arange(11_000)), device="cpu")
     index.add(*part(np.arange(11_000, n)))
 
-    def grade(clause, least=0, **options):
-        lists = [rng.choice(9, rng.integers(least, 5), replace=False) for _ in range(n_queries)]
+    def grade(clause, **options):
+        lists = [rng.choice(9, rng.integers(0, 5), replace=False) for _ in range(n_queries)]
         return clause("grade", Ragged.from_lists(lists), applies=np.arange(n_queries) % 5 < 4, **options)
 
     at = np.where(rng.random(n_queries) < 0.2, np.nan, rng.random(n_queries))
@@ -241,11 +243,17 @@ def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n
         Between("pay", None, 1 - at / 2),
         Between("pay", at / 2, 1 - at / 2),
     ]
+    number = np.arange(n_queries)
+    kinds = Ragged.from_lists([[i % 9, (i + 4) % 9] for i in range(n_queries)])
+    either = OneOf(
+        grade(AnyOf, missing_passes=True), AnyOf("kind", kinds, applies=number % 7 < 3), applies=number % 11 < 9
+    )  # fmt: skip
     parts = {
         "ranges": ranges,
         "none of": [grade(NoneOf)],
         "any of or none": [grade(AnyOf, missing_passes=True)],
-        "all of it": [*ranges, grade(NoneOf), grade(AnyOf, missing_passes=True), grade(AnyOf, 3)],
+        "one of": [either],
+        "all of it": [*ranges, grade(NoneOf), either],
     }[asked]
     regions = AnyOf("region", Ragged.from_lists([[i % 3, (i + 1) % 3] for i in range(n_queries)]))
     ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(regions, *parts), None, None)
