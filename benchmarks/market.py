@@ -66,17 +66,19 @@ class Market:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Queries (q, d) float32 and their filters."""
+    """Queries (q, d) float32, their filters and what they are not to be shown."""
 
     name: str
     queries: np.ndarray
     where: Clause | None
+    exclude: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
 
     def take(self, rows: np.ndarray) -> Asked:
-        return Asked(self.name, self.queries[rows], None if self.where is None else take(self.where, rows))
+        where = None if self.where is None else take(self.where, rows)
+        return Asked(self.name, self.queries[rows], where, None if self.exclude is None else self.exclude.take(rows))
 
     @property
     def digest(self) -> str:

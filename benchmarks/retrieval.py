@@ -2,10 +2,10 @@
 
 `make bench-retrieval SIZE=small` (1M jobs × 64 and × 128, k = 100 and 1,000) or `SIZE=full` (also 5M jobs);
 `smoke` only shows that the script runs. `--part` runs one part: `64` and `128` are the comparisons at so many
-components, `graphs`, `costs` and `memory` the others. For a machine that others use too there are `--clock cpu` and
-`--size busy`, a little of `small`. Prints a table a workload and, last, one line of JSON. Every engine answers the
-same queries with the same filters, ours all of them and the others the first of them; every answer is checked against
-a float64 oracle on a sample, and a wrong one of an exact engine stops the run.
+components, `graphs`, `clauses`, `costs` and `memory` the others. For a machine that others use too there are
+`--clock cpu` and `--size busy`, a little of `small`. Prints a table a workload and, last, one line of JSON. Every
+engine answers the same queries with the same filters, ours all of them and the others the first of them; every answer
+is checked against a float64 oracle on a sample, and a wrong one of an exact engine stops the run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks import clock
 from benchmarks.engines import DuckDB, LanceDB, Tantivy
 from benchmarks.market import SHARES, ask, make_market
+from benchmarks.retrieval_clauses import clauses
 from benchmarks.retrieval_costs import costs
 from benchmarks.retrieval_measure import SEED, measure_ours, measure_rival, print_machine, sgemm_gflops
 from benchmarks.retrieval_memory import memory
@@ -30,7 +31,7 @@ from benchmarks.rivals import Faiss, Hnswlib, Usearch
 KS = (100, 1_000)
 WORKLOADS = (*SHARES, "distinct")
 LOW_PASS = ("1%", "0.1%", "0.01%", "distinct")
-PARTS = ("64", "128", "graphs", "costs", "memory")
+PARTS = ("64", "128", "graphs", "clauses", "costs", "memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +48,30 @@ class Size:
     n_graph_queries: int
     n_cost_jobs: int
     n_memory_jobs: int
+    n_clause_jobs: int
+    n_clause_queries: int
 
 
 SIZES = {
     "smoke": Size(
         jobs=(20_000,), n_low={100: 2_000, 1_000: 500}, n_high=300, n_faiss_low=100, n_faiss_high=100,
         n_engine=3, n_graph_jobs=5_000, n_graph_queries=20, n_cost_jobs=40_000, n_memory_jobs=20_000,
+        n_clause_jobs=20_000, n_clause_queries=500,
     ),
     "busy": Size(
         jobs=(1_000_000,), n_low={100: 100_000, 1_000: 10_000}, n_high=200, n_faiss_low=100, n_faiss_high=20,
         n_engine=0, n_graph_jobs=100_000, n_graph_queries=20, n_cost_jobs=400_000, n_memory_jobs=250_000,
+        n_clause_jobs=250_000, n_clause_queries=2_000,
     ),
     "small": Size(
         jobs=(1_000_000,), n_low={100: 100_000, 1_000: 20_000}, n_high=1_000, n_faiss_low=1_000, n_faiss_high=200,
         n_engine=20, n_graph_jobs=100_000, n_graph_queries=30, n_cost_jobs=1_000_000, n_memory_jobs=1_000_000,
+        n_clause_jobs=1_000_000, n_clause_queries=20_000,
     ),
     "full": Size(
         jobs=(1_000_000, 5_000_000), n_low={100: 100_000, 1_000: 20_000}, n_high=1_000, n_faiss_low=1_000,
         n_faiss_high=200, n_engine=20, n_graph_jobs=100_000, n_graph_queries=100, n_cost_jobs=4_000_000,
-        n_memory_jobs=1_000_000,
+        n_memory_jobs=1_000_000, n_clause_jobs=1_000_000, n_clause_queries=20_000,
     ),
 }  # fmt: skip
 
@@ -79,6 +85,8 @@ def main(size: Size, chosen: list[str], workloads: list[str]) -> None:
     ]
     graphs = graph_engines(size) if "graphs" in chosen else []
     result |= summary(lines, graphs, result["sgemm_gflops"]) | {"lines": lines, "graphs": graphs}
+    if "clauses" in chosen:
+        result["clauses"] = clauses(size.n_clause_jobs, size.n_clause_queries)
     if "costs" in chosen:
         result |= costs(size.n_cost_jobs)
     if "memory" in chosen:

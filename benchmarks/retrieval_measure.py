@@ -25,11 +25,11 @@ def seconds_of(index: TermKnnIndex, asked: Asked, k: int, runs: int = 2) -> tupl
     """Seconds of each run of the whole batch, after one of a part of it, which compiles and inverts the columns."""
     few, plan = asked.take(np.arange(min(200, len(asked)))), index.explain(asked.where).split()[1].rstrip(":")
     # A part would take another plan, and the batch's would be compiled within the clock.
-    index.search(few.queries, k, few.where, plan=plan)
+    index.search(few.queries, k, few.where, few.exclude, plan=plan)
     seconds: list[float] = []
     for _ in range(runs):
         start = now()
-        hits = index.search(asked.queries, k, asked.where)
+        hits = index.search(asked.queries, k, asked.where, asked.exclude)
         seconds.append(now() - start)
     return hits, seconds
 

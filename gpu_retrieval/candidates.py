@@ -15,12 +15,13 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.cells import Cells, passing, picked
 from gpu_retrieval.columns import TermColumn, lower_bound
+from gpu_retrieval.costs import BYTES_PER_DRAWN
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.segments import Segment
 from gpu_retrieval.task import SearchTask
 
 # Scratch of a row that is drawn, then checked or not, and of a (query, candidate) cell that is checked.
-BYTES_PER_ROW, BYTES_PER_DRAWN, BYTES_PER_CELL = 64, 8, 8
+BYTES_PER_ROW, BYTES_PER_CELL = 64, 8
 # Groups that are work enough for all threads, and worth rows that no cache holds until they are scored.
 FEW_GROUPS = 16
 

@@ -5,7 +5,7 @@ drawn from them and from nowhere else. Queries drawn from the same postings form
 splits groups where the estimated saving in products is worth more than the drawing done over again. What is
 not settled for a group as a whole is checked a query at a time, on what is left of the group's jobs.
 
-The costs are nanoseconds of one core, read from profiles of searches on an AMD Zen 4; only their ratios matter.
+What that saves and costs is reckoned by `costs`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,13 @@ import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, NoneOf, OneOf, TermClause
 from gpu_retrieval.columns import TermColumn
+from gpu_retrieval.costs import GroupCounts
 from gpu_retrieval.ragged import Ragged, numbered
 from gpu_retrieval.segments import DeviceSegment
 
 NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
-# For a group: a posting drawn (most are drawn for several groups), kept by a clause, a candidate's codes brought in.
-DRAW_NS, KEEP_NS, GATHER_NS = 0.15, 0.6, 15.0
 # A posting that two terms may have both, met once.
 REPEAT_NS = 5.0
-# For a pair: terms looked up; a range compared, or a term looked up for sixteen queries at once.
-CHECK_NS, SIDE_NS = 4.0, 0.1
-# A group's overhead; and of a query, for each of its k best: scored again, sorted and written.
-GROUP_NS, RESULT_NS = 2_000.0, 90.0
-# Queries that are scored together, in the lanes of a register.
-TOGETHER = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,73 +92,78 @@ def term_counts(field: str, values: np.ndarray, segments: list[DeviceSegment]) -
     return counts
 
 
-def group_queries(
-    where: Clause | None,
-    n_queries: int,
-    segments: list[DeviceSegment],
-    d: int,
-    k: int,
-    *,
-    drive: bool = True,
-    beside: bool = False,
-) -> Groups:
-    """The queries in groups, by counts alone: no job is touched. Without `drive` all of them draw every job.
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The `parts` of a filter that must all hold, and what postings' counts say of them: no job is touched.
 
-    With `beside`, whoever scores the candidates checks what `is_side_check` is true of, for sixteen queries at once.
+    `sets` as in `Groups`. `counts` (parts, queries) int64 are the postings that each part draws for a query, NO_DRIVER
+    where it does not drive it; `shares` (parts,) of the jobs are let pass, as far as counts say; `in_runs` (parts,)
+    bool where postings are neighbours.
 
     Takes some hundred bytes a query and clause, beside `memory_budget`: a batch too large for that is the
     caller's to cut.
     """
-    parts = list(conjuncts(where, np.ones(n_queries, dtype=bool))) if where is not None else []
-    sets = {id(clause.rows): TermSets(*clause.rows.distinct()) for clause in _term_clauses(parts)}
-    n_rows = max(1, sum(len(segment) for segment in segments))
-    counts = np.full((len(parts), n_queries), NO_DRIVER)
-    shares, in_runs = np.ones(len(parts)), np.zeros(len(parts), dtype=bool)
-    for number, part in enumerate(parts):
-        if isinstance(part, (AnyOf, AllIn, NoneOf)):
-            own = sets[id(part.rows)]
-            of_query = own.counts(part, segments)[own.of_query]
-            lengths = np.diff(own.sets.offsets)[own.of_query]
-            bound = _applies(part, n_queries)
-            shares[number] = 1 - bound.mean() * (1 - _share(part, of_query[bound] / n_rows)) if bound.any() else 1.0
-            if drive and not isinstance(part, NoneOf) and not part.missing_passes:
-                drives = bound if isinstance(part, AnyOf) else bound & (lengths > 0)
-                counts[number, drives] = of_query[drives]
+
+    parts: list[Clause]
+    sets: dict[int, TermSets]
+    counts: np.ndarray
+    shares: np.ndarray
+    in_runs: np.ndarray
+    segments: list[DeviceSegment]
+
+    @classmethod
+    def of(cls, where: Clause | None, n_queries: int, segments: list[DeviceSegment]) -> Parts:
+        parts = list(conjuncts(where, np.ones(n_queries, dtype=bool))) if where is not None else []
+        sets = {id(clause.rows): TermSets(*clause.rows.distinct()) for clause in _term_clauses(parts)}
+        n_rows = max(1, sum(len(segment) for segment in segments))
+        counts = np.full((len(parts), n_queries), NO_DRIVER)
+        shares, in_runs = np.ones(len(parts)), np.zeros(len(parts), dtype=bool)
+        for number, part in enumerate(parts):
+            if isinstance(part, (AnyOf, AllIn, NoneOf)):
+                own = sets[id(part.rows)]
+                of_query = own.counts(part, segments)[own.of_query]
+                lengths = np.diff(own.sets.offsets)[own.of_query]
+                bound = _applies(part, n_queries)
+                shares[number] = 1 - bound.mean() * (1 - _share(part, of_query[bound] / n_rows)) if bound.any() else 1.0
                 in_runs[number] = all(segment.host.terms[part.field].in_runs for segment in segments)
-    fewest = counts.min(axis=0, initial=NO_DRIVER)
-    driven = fewest < NO_DRIVER
-    by_query = np.full(n_queries, UNDRIVEN)
-    if parts:
-        # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
-        by_query = np.where(driven, (counts // np.where(in_runs, 2, 1)[:, None]).argmin(axis=0), UNDRIVEN)
-        fewest = counts[by_query, np.arange(n_queries)]
-    return _Grouping(parts, sets, shares, by_query, np.where(driven, fewest, n_rows), segments, d, k, beside).groups()
+                if not isinstance(part, NoneOf) and not part.missing_passes:
+                    drives = bound if isinstance(part, AnyOf) else bound & (lengths > 0)
+                    counts[number, drives] = of_query[drives]
+        return cls(parts, sets, counts, shares, in_runs, segments)
+
+    def grouped(self, d: int, k: int, memory_budget: int, *, drive: bool = True, beside: bool = False) -> Groups:
+        """The queries in groups. Without `drive` all of them draw every job.
+
+        With `beside`, whoever scores them checks what `is_side_check` is true of, for sixteen queries at once.
+        """
+        n_parts, n_queries = self.counts.shape
+        by_query = np.full(n_queries, UNDRIVEN)
+        n_drawn = np.full(n_queries, max(1, sum(len(segment) for segment in self.segments)))
+        if drive and n_parts:
+            driven = self.counts.min(axis=0) < NO_DRIVER
+            # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
+            nearest = (self.counts // np.where(self.in_runs, 2, 1)[:, None]).argmin(axis=0)
+            by_query = np.where(driven, nearest, UNDRIVEN)
+            n_drawn = np.where(driven, self.counts[nearest, np.arange(n_queries)], n_drawn)
+        return _Grouping(self, by_query, n_drawn, d, k, memory_budget, beside).groups()
 
 
 class _Grouping:
     """Finds which clauses are worth a split of the groups."""
 
     def __init__(
-        self,
-        parts: list[Clause],
-        sets: dict[int, TermSets],
-        shares: np.ndarray,
-        by_query: np.ndarray,
-        n_drawn: np.ndarray,
-        segments: list[DeviceSegment],
-        d: int,
-        k: int,
-        beside: bool,
+        self, own: Parts, by_query: np.ndarray, n_drawn: np.ndarray, d: int, k: int, memory_budget: int, beside: bool
     ) -> None:
-        self.parts, self.sets, self.shares, self.segments = parts, sets, shares, segments
-        self.beside = [beside and is_side_check(part, segments) for part in parts]
+        self.parts, self.sets, self.shares, self.segments = own.parts, own.sets, own.shares, own.segments
+        self.beside = [beside and is_side_check(part, own.segments) for part in own.parts]
+        # The last is of those that nothing drives.
+        self.in_order = np.append(own.in_runs, True)
         self.by_query, self.n_drawn = by_query, n_drawn
-        self.cell_ns = pair_ns(d)
-        self.result_ns = RESULT_NS * k
+        self.d, self.k, self.memory_budget = d, k, memory_budget
         # Most significant, so that groups of one driver lie side by side.
         self.group = numbered(by_query.astype(np.int64) - UNDRIVEN)[1]
         for number in np.unique(by_query[by_query != UNDRIVEN]):
-            of_query = sets[id(self._terms(number).rows)].of_query
+            of_query = self.sets[id(self._terms(number).rows)].of_query
             self.group = _refined(self.group, np.where(by_query == number, of_query + 1, 0))
         self.drawn_by = self.group
         self.adopted: list[int] = []
@@ -219,22 +217,39 @@ class _Grouping:
         sizes, first = np.bincount(group), np.empty(group.max(initial=-1) + 1, dtype=np.int64)
         # Of several places the last that is written stays: the first of the group.
         first[group[::-1]] = np.arange(len(group))[::-1]
-        drawn = self.n_drawn[first].astype(np.float64)
-        share, keep_ns, check_ns = np.ones(len(first)), np.zeros(len(first)), np.zeros(len(first))
-        left = [number for number in range(len(self.parts)) if number not in adopted]
-        # One part that the scoring loops cannot check, and a mask is made for all of them.
-        beside = all(self.beside[number] for number in left if (self.by_query[first] != number).any())
-        for number, part in enumerate(self.parts):
-            apart = self.by_query[first] != number
+        by = self.by_query[first]
+        share, own_share = np.ones(len(first)), np.ones(len(first))
+        n_shared, n_own, beside = np.zeros(len(first)), np.zeros(len(first)), True
+        for number, is_beside in enumerate(self.beside):
+            apart = by != number
             if number in adopted:
                 share[apart] *= self.shares[number]
-                keep_ns[apart] += KEEP_NS
-            else:
-                check_ns[apart] += SIDE_NS if beside or isinstance(part, Between) else CHECK_NS
-        per_group = GROUP_NS + drawn * (DRAW_NS + keep_ns + GATHER_NS * share)
-        lanes = -(-sizes // TOGETHER) * TOGETHER
-        per_query = self.result_ns + drawn * share * check_ns
-        return float((per_group + drawn * share * self.cell_ns * lanes + per_query * sizes).sum())
+                n_shared += apart
+            elif apart.any():
+                own_share[apart] *= self.shares[number]
+                n_own += apart
+                # One part that the scoring loops cannot check, and a mask is made for all of them.
+                beside &= is_beside
+        counts = GroupCounts(
+            sizes=sizes,
+            drawn=self.n_drawn[first].astype(np.float64),
+            is_first=np.diff(self.drawn_by[first], prepend=-1) != 0,
+            share=share,
+            n_shared=n_shared,
+            own_share=own_share,
+            n_own=n_own,
+            in_order=self.in_order[by],
+            beside=beside,
+            n_terms=self._n_terms(adopted),
+        )
+        return counts.cost_ns(self.d, self.k, self.memory_budget)
+
+    def _n_terms(self, adopted: Sequence[int]) -> int | None:
+        """As in `GroupCounts`."""
+        part = self.parts[adopted[0]] if len(adopted) == 1 else None
+        if not isinstance(part, AnyOf) or part.missing_passes or not has_one_term(part, self.segments):
+            return None
+        return max(len(segment.host.terms[part.field].terms) for segment in self.segments)
 
     def _conjunction(self, numbers: list[int]) -> Clause | None:
         """These parts, without the AnyOf that a query is drawn from, which its jobs pass by origin."""
@@ -283,7 +298,8 @@ def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
     Also a OneOf of such AnyOf.
     """
     if isinstance(part, OneOf):
-        return all(isinstance(clause, AnyOf) and has_one_term(clause, segments) for clause in part.clauses)
+        single = [isinstance(clause, AnyOf) and has_one_term(clause, segments) for clause in part.clauses]
+        return len(single) > 0 and all(single)
     if isinstance(part, (AnyOf, NoneOf)):
         return has_one_term(part, segments)
     # What is missing lies beyond one end of the ranks.
@@ -298,11 +314,6 @@ def alternatives(part: Clause) -> tuple[AnyOf | NoneOf, ...]:
 def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
     """Whether each job has one term of the clause's field, or none."""
     return all(segment.host.terms[part.field].is_single_or_none for segment in segments)
-
-
-def pair_ns(d: int) -> float:
-    """What one pair costs: its product, and its part in the selection."""
-    return 0.01 * d + 0.35
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from gpu_retrieval import by_kernels, by_terms, compiled
 from gpu_retrieval.backend import Backend
-from gpu_retrieval.groups import CHECK_NS, pair_ns
+from gpu_retrieval.costs import PAIR_COMPONENT_NS, TOGETHER
 from gpu_retrieval.kernel_check import ready
 from gpu_retrieval.shared import WORTH_LOADING, scan, shared
 from gpu_retrieval.task import SearchTask
+from gpu_retrieval.term_draws import PAIR_COMPONENT_NS as TERMS_COMPONENT_NS
 from gpu_retrieval.topk import Hits
 
 PLANS: dict[str, Callable[[SearchTask], Hits]] = {
@@ -48,19 +49,20 @@ def choose_plan(plan: str, task: SearchTask) -> tuple[str, str]:
     groups, n_rows = task.groups, sum(len(segment) for segment in task.segments)
     if n_queries == groups.n_undriven:
         return "scan", "no query has an AnyOf or AllIn to draw jobs from"
-    # What is not drawn by is checked for every pair of a scan.
-    scan_pair_ns = pair_ns(d) + CHECK_NS
-    costs = {"shared": groups.cost_ns}
+    n_pairs, costs = n_queries * n_rows, {"shared": groups.cost_ns}
     if not compiled.AVAILABLE:
         costs["shared"] = ARRAYS_FACTOR * groups.cost_ns + ARRAYS_GROUP_NS * len(groups)
-        scan_pair_ns = ARRAYS_NS_PER_COMPONENT * d + ARRAYS_NS
-    costs["scan"] = n_queries * n_rows * scan_pair_ns
+    if n_pairs < WORTH_LOADING or not compiled.AVAILABLE:
+        costs["scan"] = n_pairs * (ARRAYS_NS_PER_COMPONENT * d + ARRAYS_NS)
+    elif n_pairs * task.parts.shares.min() * PAIR_COMPONENT_NS * d / TOGETHER < groups.cost_ns:
+        # What a group shares is checked once, as in `groups`, so that few of all pairs may be left.
+        costs["scan"] = task.undriven.cost_ns
     reason = (
         f"{n_queries:,} queries in {len(groups):,} groups draw {groups.n_drawn_a_query:,.1f} of {n_rows:,} jobs each"
     )
     # Term at a time each query meets every job that it draws: not worth a look where that alone costs more.
-    n_pairs = groups.n_drawn_a_query * n_queries
-    draw = task.term_draw if WORTH_LOADING < n_pairs < min(costs.values()) / pair_ns(d) else None
+    n_drawn = groups.n_drawn_a_query * n_queries
+    draw = task.term_draw if WORTH_LOADING < n_drawn < min(costs.values()) / (TERMS_COMPONENT_NS * d) else None
     if draw is not None and by_terms.has_room(task, draw):
         costs["terms"] = draw.cost_ns(d, min(task.k, task.n_alive), task.memory_budget)
         reason += f", {draw.n_sharing:,.1f} queries a job"

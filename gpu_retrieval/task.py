@@ -10,7 +10,7 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.backend import Array, Backend
 from gpu_retrieval.clauses import Clause, take
-from gpu_retrieval.groups import Groups, group_queries
+from gpu_retrieval.groups import Groups, Parts
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.term_draws import TermDraw
@@ -104,6 +104,11 @@ class SearchTask:
         )
 
     @cached_property
+    def parts(self) -> Parts:
+        """What the filter asks, and how many jobs that touches."""
+        return Parts.of(self.where, len(self.queries), self.segments)
+
+    @cached_property
     def groups(self) -> Groups:
         """The queries by what their filters share."""
         return self._groups()
@@ -121,9 +126,9 @@ class SearchTask:
         return TermDraw.of(self.where, self.groups, self.segments)
 
     def _groups(self, *, drive: bool = True) -> Groups:
-        n_queries, d, k = *self.queries.shape, min(self.k, self.n_alive)
+        d, k = self.queries.shape[1], min(self.k, self.n_alive)
         beside = compiled.AVAILABLE and not self.backend.on_gpu
-        return group_queries(self.where, n_queries, self.segments, d, k, drive=drive, beside=beside)
+        return self.parts.grouped(d, k, self.memory_budget, drive=drive, beside=beside)
 
     @cached_property
     def device_ranks(self) -> Array:

@@ -1,7 +1,7 @@
 """Queries that draw their jobs by terms of one field, and what drawing them term at a time would cost.
 
 All queries must have the AnyOf that they are driven by. Ranges are checked beside the products, and so are terms of
-which job and query have one each; what else a filter asks is checked by a mask. Costs are those of `groups`.
+which job and query have one each; what else a filter asks is checked by a mask.
 """
 
 from __future__ import annotations
@@ -15,17 +15,7 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import (
-    CHECK_NS,
-    REPEAT_NS,
-    RESULT_NS,
-    Groups,
-    TermSets,
-    conjuncts,
-    has_one_term,
-    is_side_check,
-    pair_ns,
-)
+from gpu_retrieval.groups import Groups, TermSets, conjuncts, has_one_term, is_side_check
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 
@@ -33,8 +23,12 @@ from gpu_retrieval.segments import DeviceSegment
 BYTES_PER_ENTRY, BYTES_PER_PLACE, BYTES_PER_QUERY = 80, 96, 128
 # What a batch takes where the budget has more: memory that is new costs more than jobs brought in once again.
 MOST_BYTES = 128 << 20
-# Of a pair of query and block; of a job brought in, once a batch.
-ENTRY_NS, BRING_NS = 250.0, 60.0
+# Nanoseconds of one core, as those of `costs` and fitted with them. Of columns that are cut into blocks, once.
+START_NS = 6_000_000.0
+# Of a query, and of each of its k best; of a pair of query and block; of a component of a job brought in, once a batch.
+QUERY_NS, RESULT_NS, ENTRY_NS, BRING_COMPONENT_NS = 3_300.0, 33.0, 380.0, 0.7
+# Of a pair of query and job: for each component, where two terms may have the job, and where a mask is made.
+PAIR_COMPONENT_NS, REPEAT_NS, CHECK_NS = 0.009, 6.0, 12.0
 
 
 def batch_bytes(memory_budget: int) -> int:
@@ -141,13 +135,16 @@ class TermDraw:
 
     def cost_ns(self, d: int, k: int, memory_budget: int) -> float:
         """The estimate for all queries, to be held against that of `Groups`."""
-        n_batches, cost = max(1.0, float(self.n_bytes.sum()) / batch_bytes(memory_budget)), 0.0
-        each_ns = pair_ns(d) + (0.0 if self.left is None else CHECK_NS) + (REPEAT_NS if self.repeats else 0.0)
+        n_batches, n_met = max(1.0, float(self.n_bytes.sum()) / batch_bytes(memory_budget)), 0
+        each_ns = PAIR_COMPONENT_NS * d + (0.0 if self.left is None else CHECK_NS)
+        each_ns, cost = each_ns + (REPEAT_NS if self.repeats else 0.0), START_NS
         for codes in self.codes:
             n_pairs = compiled.terms().SHORTS * int(codes.n_places.sum())
             cost += ENTRY_NS * int(codes.n_entries.sum()) + each_ns * n_pairs
-            cost += BRING_NS * n_batches * codes.n_rows_asked(1 / n_batches)
-        return cost + RESULT_NS * k * len(self.n_bytes)
+            cost += BRING_COMPONENT_NS * d * n_batches * codes.n_rows_asked(1 / n_batches)
+            n_met += n_pairs
+        n_queries = len(self.n_bytes)
+        return cost + n_queries * (QUERY_NS + RESULT_NS * min(k, n_met / max(1, n_queries)))
 
     @property
     def n_sharing(self) -> float:

@@ -16,7 +16,7 @@ from gpu_retrieval import (
     by_loops,
     cells,
     compiled,
-    groups,
+    costs,
     ragged,
     score_loops,
 )
@@ -70,6 +70,8 @@ def test_rows_kept_by_code_are_those_kept_by_looking_at_each(monkeypatch):
         AnyOf("title", Ragged.from_lists([titles[i % 20] for i in range(n_queries)])),
     )
     ask, taken = Ask(rng.standard_normal((n_queries, 8), np.float32), 20, where), []
+    # A title is checked once a group, and not beside the products.
+    monkeypatch.setattr(costs, "SIDE_NS", 1e9)
     real = cells._by_code
     monkeypatch.setattr(cells, "_by_code", lambda *args: taken.append(real(*args)) or taken[-1])
     by_code = ask.search(index, plan="shared")
@@ -179,7 +181,8 @@ def test_terms_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
     real = SideChecks.asked
     with pytest.MonkeyPatch.context() as patch:
         # No clause is checked once a group.
-        patch.setattr(groups, "KEEP_NS", 1e9)
+        patch.setattr(costs, "KEEP_NS", 1e9)
+        patch.setattr(costs, "ORDER_NS", 1e9)
         patch.setattr(SideChecks, "asked", lambda self, *args: made.append(self) or real(self, *args))
         hits = ask.search(index, plan="shared")
     assert made and all(checks.terms for checks in made)
@@ -259,7 +262,8 @@ def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n
     ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(regions, *parts), None, None)
     made, real = [], SideChecks.asked
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "KEEP_NS", 1e9)
+        patch.setattr(costs, "KEEP_NS", 1e9)
+        patch.setattr(costs, "ORDER_NS", 1e9)
         patch.setattr(SideChecks, "asked", lambda self, *args: made.append(self) or real(self, *args))
         hits = ask.search(index, plan="shared")
     assert made and all(len(checks) >= len(parts) for checks in made)
