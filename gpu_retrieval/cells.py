@@ -121,7 +121,7 @@ def picked(
             return shared
         rows, lengths = np.empty(len(cells), dtype=np.int32), np.empty(len(cells.lengths), dtype=np.int64)
         compiled.filters().keep(
-            cells.rows, cells.starts, cells.lengths, cells.offsets, column.forward[1], len(column.terms),
+            cells.rows, cells.starts, cells.lengths, cells.offsets, column.single_codes, len(column.terms) + 1,
             codes.offsets, codes.values, of_entry, rows, lengths,
         )  # fmt: skip
         return rows, cells.offsets[:-1], lengths
@@ -143,7 +143,7 @@ def _by_code(
     change = (np.diff(cells.starts, prepend=-1) != 0) | (np.diff(cells.lengths, prepend=-1) != 0)
     first, of_span = np.flatnonzero(change), np.cumsum(change) - 1
     starts, lengths = cells.starts[first], cells.lengths[first]
-    n_codes, looked_up = len(column.terms), np.diff(codes.offsets)[of_entry].sum()
+    n_codes, looked_up = len(column.terms) + 1, np.diff(codes.offsets)[of_entry].sum()
     # A row is moved for the price of four looks, a code found for that of two.
     if 4 * lengths.sum() + n_codes * len(first) + 2 * looked_up > len(cells):
         return None
@@ -154,7 +154,7 @@ def _by_code(
         return None
     filters, by_code = compiled.filters(), np.empty(len(cells.rows), dtype=np.int32)
     tables = np.zeros((len(first), n_codes + 2), dtype=np.int32)
-    filters.order_by_code(cells.rows, starts, lengths, column.forward[1], by_code, tables)
+    filters.order_by_code(cells.rows, starts, lengths, column.single_codes, by_code, tables)
     n_kept = np.empty(len(of_entry), dtype=np.int64)
     filters.count_by_code(tables, of_span, codes.offsets, codes.values, of_entry, n_kept)
     offsets = np.cumsum(n_kept) - n_kept
@@ -164,7 +164,7 @@ def _by_code(
 
 
 def _one_table(where: Clause | None, cells: Cells, segment: Segment) -> AnyOf | None:
-    """The AnyOf that alone binds these entries, all of them, on a field of one term a row; None in other cases."""
+    """The AnyOf that alone binds these entries, all of them, where no row has two of its terms; None in other cases."""
     if not compiled.AVAILABLE or where is None:
         return None
     parts = where.clauses if isinstance(where, AllOf) and where.applies is None else (where,)
@@ -172,7 +172,7 @@ def _one_table(where: Clause | None, cells: Cells, segment: Segment) -> AnyOf | 
     if len(binding) != 1 or not _binding(binding[0], cells).all():
         return None
     part = binding[0]
-    if not isinstance(part, AnyOf) or part.missing_passes or not segment.terms[part.field].is_single:
+    if not isinstance(part, AnyOf) or part.missing_passes or not segment.terms[part.field].is_single_or_none:
         return None
     # A table of all terms an entry has to be worth its making.
     return part if len(segment.terms[part.field].terms) * len(cells.lengths) <= 8 * len(cells) else None

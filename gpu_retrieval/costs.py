@@ -13,8 +13,8 @@ import numpy as np
 GROUP_NS, QUERY_NS = 4_000.0, 2_000.0
 # A row drawn, once a batch for all groups that draw the same; bytes of a batch's budget that it takes.
 DRAW_NS, BYTES_PER_DRAWN = 5.0, 8
-# A drawn row looked at, for each clause that its group shares; and put in the order of a field's terms, with a term,
-# once for all groups that draw the same.
+# A drawn row looked at for each clause that its group shares, of whose field no row has two terms; or put in the order
+# of the field's terms, and a term there, once for all groups that draw the same.
 KEEP_NS, ORDER_NS, TERM_NS = 1.9, 5.5, 0.7
 # A row left brought in for up to MOST_TOGETHER queries, and for each of its components.
 GATHER_NS, GATHER_COMPONENT_NS, MOST_TOGETHER = 10.5, 0.08, 128
@@ -22,7 +22,8 @@ GATHER_NS, GATHER_COMPONENT_NS, MOST_TOGETHER = 10.5, 0.08, 128
 IN_ORDER_SHARE = 0.25
 # A component of a row with the queries of a register; with a query alone, whose rows fill the register, a part of it.
 PAIR_COMPONENT_NS, TOGETHER, ALONE = 0.095, 16, 0.25
-# For each clause of a query's own: with the queries of a register, or by a mask for each pair.
+# For each clause of a query's own: with the queries of a register, or by a mask for each pair. The latter also for a
+# clause that a group shares where rows have several terms, and each row.
 SIDE_NS, CHECK_NS = 0.75, 8.0
 # Of a query's k best, or of what passes if that is less; and for each of its components.
 RESULT_NS, RESULT_COMPONENT_NS = 34.0, 0.22
@@ -37,11 +38,16 @@ def result_ns(d: int, k: int, n_passing: float | np.ndarray) -> np.ndarray:
     return QUERY_NS + (RESULT_NS + RESULT_COMPONENT_NS * d) * np.minimum(k, n_passing) + limit_ns
 
 
+def shared_ns(*, single: bool) -> float:
+    """What a clause that a group shares costs each row that it draws; `single` where no row has two of its terms."""
+    return KEEP_NS if single else CHECK_NS
+
+
 @dataclass(frozen=True, eq=False)
 class GroupCounts:
-    """(groups,) numbers of each: queries (`sizes`), rows `drawn`, clauses that all share and that each has itself.
+    """(groups,) numbers of each: queries (`sizes`), rows `drawn`, what they cost by clauses that all share (`keep_ns`).
 
-    `share` and `own_share` of the rows are left by those, the latter of what is left by the former. `is_first` of those
+    `share` of the rows is left by those, and `own_share` of that by the `n_own` clauses of a query. `is_first` of those
     that draw the same rows; `in_order` where rows are drawn in their order. With `beside` own clauses are checked for
     the queries of a register at once. Where one clause alone is shared, of whose field no row has two terms, `n_terms`
     is how many the field has.
@@ -51,7 +57,7 @@ class GroupCounts:
     drawn: np.ndarray
     is_first: np.ndarray
     share: np.ndarray
-    n_shared: np.ndarray
+    keep_ns: np.ndarray
     own_share: np.ndarray
     n_own: np.ndarray
     in_order: np.ndarray
@@ -76,9 +82,9 @@ class GroupCounts:
         # Groups that draw the same fall in as many batches as the budget makes of them.
         n_again = total / max(1, memory_budget // 8 // BYTES_PER_DRAWN)
         again = n_again * total / max(1, len(self.drawn))
-        keeping = KEEP_NS * float((self.drawn * self.n_shared).sum())
+        keeping = float((self.drawn * self.keep_ns).sum())
         if self.n_terms is not None:
-            first = self.is_first & (self.n_shared > 0)
+            first = self.is_first & (self.keep_ns > 0)
             in_order = ORDER_NS * (float(self.drawn[first].sum()) + again)
             keeping = min(keeping, in_order + TERM_NS * self.n_terms * (np.count_nonzero(first) + n_again))
         return DRAW_NS * (float(self.drawn[self.is_first].sum()) + again) + keeping

@@ -17,7 +17,7 @@ import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, NoneOf, OneOf, TermClause
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.costs import GroupCounts
+from gpu_retrieval.costs import GroupCounts, shared_ns
 from gpu_retrieval.ragged import Ragged, numbered
 from gpu_retrieval.segments import DeviceSegment
 
@@ -219,12 +219,12 @@ class _Grouping:
         first[group[::-1]] = np.arange(len(group))[::-1]
         by = self.by_query[first]
         share, own_share = np.ones(len(first)), np.ones(len(first))
-        n_shared, n_own, beside = np.zeros(len(first)), np.zeros(len(first)), True
+        keep_ns, n_own, beside = np.zeros(len(first)), np.zeros(len(first)), True
         for number, is_beside in enumerate(self.beside):
             apart = by != number
             if number in adopted:
                 share[apart] *= self.shares[number]
-                n_shared += apart
+                keep_ns += apart * shared_ns(single=has_one_term(self._terms(number), self.segments))
             elif apart.any():
                 own_share[apart] *= self.shares[number]
                 n_own += apart
@@ -235,7 +235,7 @@ class _Grouping:
             drawn=self.n_drawn[first].astype(np.float64),
             is_first=np.diff(self.drawn_by[first], prepend=-1) != 0,
             share=share,
-            n_shared=n_shared,
+            keep_ns=keep_ns,
             own_share=own_share,
             n_own=n_own,
             in_order=self.in_order[by],
