@@ -1,6 +1,6 @@
 """What groups of queries cost by counts, to be told apart by: nanoseconds of one core, of which only ratios matter.
 
-Fitted to 378 searches by the compiled loops on an AMD Zen 4 (docs/benchmarks/retrieval.md, "The planner").
+Fitted to 470 searches by the compiled loops on an AMD Zen 4 (docs/benchmarks/retrieval.md, "The planner").
 """
 
 from __future__ import annotations
@@ -71,11 +71,10 @@ class GroupCounts:
         is_seen_coming = self.in_order & (self.share >= IN_ORDER_SHARE) & ~alone
         gather_ns = GATHER_COMPONENT_NS * d + np.where(is_seen_coming, 0, GATHER_NS)
         per_register = PAIR_COMPONENT_NS * d + (SIDE_NS * self.n_own if self.beside else 0)
-        per_pair = result_ns(d, k, rows * self.own_share) + (0 if self.beside else CHECK_NS * self.n_own * rows)
-        scoring = (
-            rows * (-(-self.sizes // MOST_TOGETHER) * gather_ns + registers * per_register) + per_pair * self.sizes
-        )
-        return GROUP_NS * len(self.sizes) + self._drawing_ns(memory_budget) + float(scoring.sum())
+        per_row = -(-self.sizes // MOST_TOGETHER) * gather_ns + registers * per_register
+        per_query = result_ns(d, k, rows * self.own_share) + (0 if self.beside else CHECK_NS * self.n_own * rows)
+        scoring = float((rows * per_row + self.sizes * per_query).sum())
+        return GROUP_NS * len(self.sizes) + self._drawing_ns(memory_budget) + scoring
 
     def _drawing_ns(self, memory_budget: int) -> float:
         total = float(self.drawn.sum())

@@ -167,13 +167,13 @@ def let_pass(work, s, cells, step, n, q0, lane0, n_lanes):
         codes = s.ranks[(n_ranges + field) * stretch :]
         is_first, is_last, either = field == 0 or work.is_last[field - 1], work.is_last[field], s.either
         for i in range(n):
-            lanes16 = table[np.uint64(codes[i])]
+            holding = table[np.uint64(codes[i])]
             if not is_first:
-                lanes16 |= either[i]
+                holding |= either[i]
             if is_last:
-                passing[i] &= lanes16
+                passing[i] &= holding
             else:
-                either[i] = lanes16
+                either[i] = holding
     counts = simd.load(s.counts, lane0)
     for r in range(n_ranges):
         low, high = simd.load(s.low, r * width + lane0), simd.load(s.high, r * width + lane0)

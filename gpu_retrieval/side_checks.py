@@ -62,11 +62,8 @@ class SideChecks:
         ranges = [part for part in parts if isinstance(part, Between)]
         if not all(is_side_check(part, task.segments) for part in parts):
             return cls((), ())
-        own, loops = (
-            cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, OneOf))]),
-            compiled.scoring(),
-        )
-        n_codes = max(own.n_codes(segment.host) for segment in task.segments)
+        own = cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, OneOf))])
+        loops, n_codes = compiled.scoring(), max(own.n_codes(segment.host) for segment in task.segments)
         n_copied = own.n_numbers if own.n_numbers > 1 else 0
         can = (
             own.n_numbers <= MOST_CHECKS
@@ -121,10 +118,10 @@ def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
 
 
 def _is_bound(clause: Clause, rows: np.ndarray) -> np.ndarray:
-    own = np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
-    return (
-        own & np.any([_is_bound(leaf, rows) for leaf in clause.clauses], axis=0) if isinstance(clause, OneOf) else own
-    )
+    is_bound = np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
+    if isinstance(clause, OneOf):
+        return is_bound & np.any([_is_bound(leaf, rows) for leaf in clause.clauses], axis=0)
+    return is_bound
 
 
 def side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:

@@ -231,6 +231,22 @@ def test_few_queries_that_draw_the_same_rows_share_them(n_queries, n_groups):
     assert f"in {len(groups):,} groups" in index.explain(where)
 
 
+def test_few_queries_with_wide_filters_meet_all_jobs_in_their_order():
+    """What each draws for itself costs more than the jobs of all; for many queries it does not."""
+    pytest.importorskip("numba", reason="the costs are those of the compiled loops")
+    rng, n = np.random.default_rng(7), 300_000
+    terms = {name: Ragged.of_one(rng.integers(0, 12, n, dtype=np.int32)) for name in ("region", "title")}
+    index = TermKnnIndex.build(np.arange(n), rng.standard_normal((n, 64), dtype=np.float32), terms, device="cpu")
+    wide = [rng.choice(12, 5, replace=False) for _ in range(16)]
+
+    def plan(n_queries: int) -> str:
+        lists = Ragged.from_lists([wide[i % 16] for i in range(n_queries)])
+        return index.explain(AllOf(AnyOf("region", lists), AnyOf("title", lists)))
+
+    assert plan(16).startswith("plan scan: 16 queries in ")
+    assert plan(4_000).startswith("plan shared: 4,000 queries in ")
+
+
 def test_rows_that_are_only_drawn_are_drawn_for_all_groups_at_once(monkeypatch):
     """40,000 rows for two groups fit a budget of 4 MiB; checked once a group, they would not."""
     pytest.importorskip("numba", reason="NumPy draws by way of arrays of int64")
