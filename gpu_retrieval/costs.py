@@ -49,8 +49,8 @@ class GroupCounts:
 
     `share` of the rows is left by those, and `own_share` of that by the `n_own` clauses of a query. `is_first` of those
     that draw the same rows; `in_order` where rows are drawn in their order. With `beside` own clauses are checked for
-    the queries of a register at once. Where one clause alone is shared, of whose field no row has two terms, `n_terms`
-    is how many the field has.
+    the queries of a register at once. Where groups share one clause each, of whose field no row has two terms,
+    `n_terms` is how many the field has.
     """
 
     sizes: np.ndarray

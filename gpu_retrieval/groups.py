@@ -219,11 +219,12 @@ class _Grouping:
         first[group[::-1]] = np.arange(len(group))[::-1]
         by = self.by_query[first]
         share, own_share = np.ones(len(first)), np.ones(len(first))
-        keep_ns, n_own, beside = np.zeros(len(first)), np.zeros(len(first)), True
+        keep_ns, n_kept, n_own, beside = np.zeros(len(first)), np.zeros(len(first)), np.zeros(len(first)), True
         for number, is_beside in enumerate(self.beside):
             apart = by != number
             if number in adopted:
                 share[apart] *= self.shares[number]
+                n_kept += apart
                 keep_ns += apart * shared_ns(single=has_one_term(self._terms(number), self.segments))
             elif apart.any():
                 own_share[apart] *= self.shares[number]
@@ -240,16 +241,19 @@ class _Grouping:
             n_own=n_own,
             in_order=self.in_order[by],
             beside=beside,
-            n_terms=self._n_terms(adopted),
+            n_terms=self._n_terms(adopted) if (n_kept <= 1).all() else None,
         )
         return counts.cost_ns(self.d, self.k, self.memory_budget)
 
     def _n_terms(self, adopted: Sequence[int]) -> int | None:
-        """As in `GroupCounts`."""
-        part = self.parts[adopted[0]] if len(adopted) == 1 else None
-        if not isinstance(part, AnyOf) or part.missing_passes or not has_one_term(part, self.segments):
+        """As in `GroupCounts`, where no group has two of the clauses to check."""
+        parts = [self._terms(number) for number in adopted]
+        if not all(isinstance(part, AnyOf) and not part.missing_passes for part in parts):
             return None
-        return max(len(segment.host.terms[part.field].terms) for segment in self.segments)
+        if not all(has_one_term(part, self.segments) for part in parts):
+            return None
+        fields = [segment.host.terms[part.field] for part in parts for segment in self.segments]
+        return max((len(column.terms) for column in fields), default=None)
 
     def _conjunction(self, numbers: list[int]) -> Clause | None:
         """These parts, without the AnyOf that a query is drawn from, which its jobs pass by origin."""
