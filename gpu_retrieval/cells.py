@@ -15,7 +15,7 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, TermClause
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import TermSets
+from gpu_retrieval.parts import TermSets
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import Segment
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Clause, NoneOf, TermClause, each
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import NO_DRIVER, conjuncts
+from gpu_retrieval.parts import NO_DRIVER, conjuncts
 from gpu_retrieval.ragged import numbered
 from gpu_retrieval.rounds import TILE_QUERIES
 from gpu_retrieval.segments import Segment

@@ -10,45 +10,20 @@ What that saves and costs is reckoned by `costs`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, Leaf, NoneOf, OneOf, TermClause
-from gpu_retrieval.columns import TermColumn
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Clause, NoneOf, TermClause
 from gpu_retrieval.costs import GroupCounts, shared_ns
+from gpu_retrieval.parts import NO_DRIVER, Parts, TermSets, applies_to, has_one_term, is_side_check, term_counts
 from gpu_retrieval.ragged import Ragged, numbered
 from gpu_retrieval.segments import DeviceSegment
 
-NO_DRIVER, UNDRIVEN = np.iinfo(np.int64).max, -1
+UNDRIVEN = -1
 # A posting that two terms may have both, met once.
 REPEAT_NS = 5.0
-
-
-@dataclass(frozen=True, eq=False)
-class TermSets:
-    """The different rows of a term clause, and (queries,) int64: which of them each query gave."""
-
-    sets: Ragged
-    of_query: np.ndarray
-    _codes: dict[TermColumn, Ragged] = field(default_factory=dict)
-
-    def codes(self, column: TermColumn) -> Ragged:
-        """The sets as the column's codes (`TermColumn.codes`), looked up once for all batches of a search."""
-        if column not in self._codes:
-            self._codes[column] = column.codes(self.sets)
-        return self._codes[column]
-
-    def counts(self, clause: TermClause, segments: list[DeviceSegment]) -> np.ndarray:
-        """(sets,) int64: postings to draw from, the union's for AnyOf, the rarest term's for AllIn."""
-        per_term = term_counts(clause.field, self.sets.values, segments)
-        if isinstance(clause, AllIn):
-            fewest = np.full(len(self.sets), NO_DRIVER)
-            np.minimum.at(fewest, self.sets.row_numbers(), per_term)
-            return fewest
-        total = np.concatenate([[0], np.cumsum(per_term)])
-        return total[self.sets.offsets[1:]] - total[self.sets.offsets[:-1]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,69 +58,23 @@ class Groups:
         return float((self.n_drawn * np.diff(self.starts)).sum()) / max(1, len(self.order))
 
 
-def term_counts(field: str, values: np.ndarray, segments: list[DeviceSegment]) -> np.ndarray:
-    """(values,) int64: how many rows carry each term."""
-    counts = np.zeros(len(values), dtype=np.int64)
-    for segment in segments:
-        starts, ends = segment.host.terms[field].postings(values)
-        counts += ends - starts
-    return counts
+def group_queries(
+    own: Parts, d: int, k: int, memory_budget: int, *, drive: bool = True, beside: bool = False
+) -> Groups:
+    """The queries in groups. Without `drive` all of them draw every job.
 
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """The `parts` of a filter that must all hold, and what postings' counts say of them: no job is touched.
-
-    `sets` as in `Groups`. `counts` (parts, queries) int64 are the postings that each part draws for a query, NO_DRIVER
-    where it does not drive it; `shares` (parts,) of the jobs are let pass, as far as counts say; `in_runs` (parts,)
-    bool where postings are neighbours.
-
-    Takes some hundred bytes a query and clause, beside `memory_budget`: a batch too large for that is the
-    caller's to cut.
+    With `beside`, whoever scores them checks what `is_side_check` is true of, for sixteen queries at once.
     """
-
-    parts: list[Clause]
-    sets: dict[int, TermSets]
-    counts: np.ndarray
-    shares: np.ndarray
-    in_runs: np.ndarray
-    segments: list[DeviceSegment]
-
-    @classmethod
-    def of(cls, where: Clause | None, n_queries: int, segments: list[DeviceSegment]) -> Parts:
-        parts = list(conjuncts(where, np.ones(n_queries, dtype=bool))) if where is not None else []
-        sets = {id(clause.rows): TermSets(*clause.rows.distinct()) for clause in _term_clauses(parts)}
-        n_rows = max(1, sum(len(segment) for segment in segments))
-        counts = np.full((len(parts), n_queries), NO_DRIVER)
-        shares, in_runs = np.ones(len(parts)), np.zeros(len(parts), dtype=bool)
-        for number, part in enumerate(parts):
-            if isinstance(part, (AnyOf, AllIn, NoneOf)):
-                own = sets[id(part.rows)]
-                of_query = own.counts(part, segments)[own.of_query]
-                lengths = np.diff(own.sets.offsets)[own.of_query]
-                bound = _applies(part, n_queries)
-                shares[number] = 1 - bound.mean() * (1 - _share(part, of_query[bound] / n_rows)) if bound.any() else 1.0
-                in_runs[number] = all(segment.host.terms[part.field].in_runs for segment in segments)
-                if not isinstance(part, NoneOf) and not part.missing_passes:
-                    drives = bound if isinstance(part, AnyOf) else bound & (lengths > 0)
-                    counts[number, drives] = of_query[drives]
-        return cls(parts, sets, counts, shares, in_runs, segments)
-
-    def grouped(self, d: int, k: int, memory_budget: int, *, drive: bool = True, beside: bool = False) -> Groups:
-        """The queries in groups. Without `drive` all of them draw every job.
-
-        With `beside`, whoever scores them checks what `is_side_check` is true of, for sixteen queries at once.
-        """
-        n_parts, n_queries = self.counts.shape
-        by_query = np.full(n_queries, UNDRIVEN)
-        n_drawn = np.full(n_queries, max(1, sum(len(segment) for segment in self.segments)))
-        if drive and n_parts:
-            driven = self.counts.min(axis=0) < NO_DRIVER
-            # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
-            nearest = (self.counts // np.where(self.in_runs, 2, 1)[:, None]).argmin(axis=0)
-            by_query = np.where(driven, nearest, UNDRIVEN)
-            n_drawn = np.where(driven, self.counts[nearest, np.arange(n_queries)], n_drawn)
-        return _Grouping(self, by_query, n_drawn, d, k, memory_budget, beside).groups()
+    n_parts, n_queries = own.counts.shape
+    by_query = np.full(n_queries, UNDRIVEN)
+    n_drawn = np.full(n_queries, max(1, sum(len(segment) for segment in own.segments)))
+    if drive and n_parts:
+        driven = own.counts.min(axis=0) < NO_DRIVER
+        # Postings that are runs of rows cost half of what others do: they and the rows' terms lie in order.
+        nearest = (own.counts // np.where(own.in_runs, 2, 1)[:, None]).argmin(axis=0)
+        by_query = np.where(driven, nearest, UNDRIVEN)
+        n_drawn = np.where(driven, own.counts[nearest, np.arange(n_queries)], n_drawn)
+    return _Grouping(own, by_query, n_drawn, d, k, memory_budget, beside).groups()
 
 
 class _Grouping:
@@ -179,7 +108,7 @@ class _Grouping:
         candidates = [number for number, part in enumerate(self.parts) if isinstance(part, (AnyOf, AllIn, NoneOf))]
         for number in sorted(candidates, key=lambda number: self.shares[number]):
             part = self._terms(number)
-            bound = _applies(part, len(part.rows))
+            bound = applies_to(part, len(part.rows))
             split = _refined(self.group, np.where(bound, self.sets[id(part.rows)].of_query + 1, 0))
             split_cost = self._cost(split, [*self.adopted, number])
             if split_cost < cost:
@@ -262,7 +191,7 @@ class _Grouping:
             part = self.parts[number]
             drawn = self.by_query == number
             if isinstance(part, AnyOf) and drawn.any():
-                applies = _applies(part, len(part.rows)).copy()
+                applies = applies_to(part, len(part.rows)).copy()
                 applies[drawn] = False
                 part = replace(part, applies=applies)
             if part.applies is None or part.applies.any():
@@ -281,63 +210,6 @@ class _Grouping:
         lengths = np.concatenate([np.diff(part.offsets) for part in rows])
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return Ragged(offsets, np.concatenate([part.values for part in rows]))
-
-
-def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
-    """Parts that must all hold, each with what it applies to worked out from the AllOf around it."""
-    if where.applies is not None:
-        applies = applies & where.applies
-    if isinstance(where, AllOf):
-        for clause in where.clauses:
-            yield from conjuncts(clause, applies)
-    elif isinstance(where, OneOf):
-        yield OneOf(*where.clauses, applies=applies)
-    else:
-        yield replace(where, applies=None if applies.all() else applies)
-
-
-def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
-    """Whether the scoring loops can check the part beside the scores: a range, or terms of which no row has two.
-
-    Also a OneOf of such AnyOf.
-    """
-    if isinstance(part, OneOf):
-        single = [isinstance(clause, AnyOf) and has_one_term(clause, segments) for clause in part.clauses]
-        return len(single) > 0 and all(single)
-    if isinstance(part, (AnyOf, NoneOf)):
-        return has_one_term(part, segments)
-    # What is missing lies beyond one end of the ranks.
-    return isinstance(part, Between) and (part.lo is None or part.hi is None or not part.missing_passes)
-
-
-def alternatives(part: Clause) -> tuple[AnyOf | NoneOf, ...]:
-    """The leaves of a side check on terms, of which one must hold."""
-    return part.clauses if isinstance(part, OneOf) else (part,)  # type: ignore[return-value]
-
-
-def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
-    """Whether each job has one term of the clause's field, or none."""
-    return all(segment.host.terms[part.field].is_single_or_none for segment in segments)
-
-
-def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:
-    for part in parts:
-        if isinstance(part, (AllOf, OneOf)):
-            yield from _term_clauses(part.clauses)
-        elif isinstance(part, (AnyOf, AllIn, NoneOf)):
-            yield part
-
-
-def _applies(part: Leaf, n_queries: int) -> np.ndarray:
-    return np.ones(n_queries, dtype=bool) if part.applies is None else part.applies
-
-
-def _share(part: TermClause, found: np.ndarray) -> float:
-    """Mean share of the jobs that pass, as far as counts say."""
-    if len(found) == 0 or (not isinstance(part, NoneOf) and part.missing_passes):
-        return 1.0
-    mean = float(np.minimum(found, 1).mean())
-    return 1 - mean if isinstance(part, NoneOf) else mean
 
 
 def _refined(group: np.ndarray, by: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllOf, AnyOf, Between, Clause, NoneOf, OneOf
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import Groups, TermSets, alternatives, is_side_check
+from gpu_retrieval.groups import Groups
+from gpu_retrieval.parts import TermSets, alternatives, is_side_check
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask

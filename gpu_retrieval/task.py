@@ -10,7 +10,8 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.backend import Array, Backend
 from gpu_retrieval.clauses import Clause, take
-from gpu_retrieval.groups import Groups, Parts
+from gpu_retrieval.groups import Groups, group_queries
+from gpu_retrieval.parts import Parts
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 from gpu_retrieval.term_draws import TermDraw
@@ -128,7 +129,7 @@ class SearchTask:
     def _groups(self, *, drive: bool = True) -> Groups:
         d, k = self.queries.shape[1], min(self.k, self.n_alive)
         beside = compiled.AVAILABLE and not self.backend.on_gpu
-        return self.parts.grouped(d, k, self.memory_budget, drive=drive, beside=beside)
+        return group_queries(self.parts, d, k, self.memory_budget, drive=drive, beside=beside)
 
     @cached_property
     def device_ranks(self) -> Array:

@@ -15,7 +15,8 @@ import numpy as np
 from gpu_retrieval import compiled
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause
 from gpu_retrieval.columns import TermColumn
-from gpu_retrieval.groups import Groups, TermSets, conjuncts, has_one_term, is_side_check
+from gpu_retrieval.groups import Groups
+from gpu_retrieval.parts import TermSets, conjuncts, has_one_term, is_side_check
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.segments import DeviceSegment
 

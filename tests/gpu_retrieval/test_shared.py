@@ -23,7 +23,8 @@ from gpu_retrieval import (
     shared,
 )
 from gpu_retrieval.candidates import Drawing
-from gpu_retrieval.groups import Parts
+from gpu_retrieval.groups import group_queries
+from gpu_retrieval.parts import Parts
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 N, D = 6_000, 13
@@ -143,7 +144,7 @@ def test_queries_that_ask_the_same_are_one_group():
     a = Ragged.from_lists([[1, 2], [2, 1, 1], [3], [3], []])
     b = Ragged.from_lists([[0], [0], [1], [2], [1]])
     where = AllOf(AnyOf("a", a), AnyOf("b", b))
-    groups = Parts.of(where, 5, index._segments).grouped(d=4, k=10, memory_budget=1 << 30)
+    groups = group_queries(Parts.of(where, 5, index._segments), d=4, k=10, memory_budget=1 << 30)
     sizes = np.diff(groups.starts)
     together = [set(part.tolist()) for part in np.split(groups.order, np.cumsum(sizes)[:-1])]
     assert {0, 1} in together
@@ -225,7 +226,7 @@ def test_few_queries_that_draw_the_same_rows_share_them(n_queries, n_groups):
     where = AllOf(
         AnyOf("region", Ragged.from_lists([[i % 2] for i in range(n_queries)])), AnyOf("title", Ragged.from_lists(titles))
     )  # fmt: skip
-    groups = Parts.of(where, n_queries, index._segments).grouped(64, 10, 1 << 30, beside=True)
+    groups = group_queries(Parts.of(where, n_queries, index._segments), 64, 10, 1 << 30, beside=True)
     assert len(groups) == n_groups
     assert (groups.kept is None) == (n_groups == 2)
     assert f"in {len(groups):,} groups" in index.explain(where)
