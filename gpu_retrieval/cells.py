@@ -89,12 +89,12 @@ class Cells:
 
 def passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, TermSets]) -> np.ndarray:
     """(cells,) bool: the row passes what the entry's query asks; true where the clause does not bind it."""
-    binding = _binding(where, cells)
-    if not binding.any():
+    bound = binding(where, cells.queries)
+    if not bound.any():
         return np.ones(len(cells), dtype=bool)
     mask = _passing(where, cells, segment, sets)
-    if not binding.all():
-        mask |= cells.per_cell(~binding)
+    if not bound.all():
+        mask |= cells.per_cell(~bound)
     return mask
 
 
@@ -168,10 +168,10 @@ def _one_table(where: Clause | None, cells: Cells, segment: Segment) -> AnyOf | 
     if not compiled.AVAILABLE or where is None:
         return None
     parts = where.clauses if isinstance(where, AllOf) and where.applies is None else (where,)
-    binding = [part for part in parts if _binding(part, cells).any()]
-    if len(binding) != 1 or not _binding(binding[0], cells).all():
+    bound = [part for part in parts if binding(part, cells.queries).any()]
+    if len(bound) != 1 or not binding(bound[0], cells.queries).all():
         return None
-    part = binding[0]
+    part = bound[0]
     if not isinstance(part, AnyOf) or part.missing_passes or not segment.terms[part.field].is_single_or_none:
         return None
     # A table of all terms an entry has to be worth its making.
@@ -187,23 +187,23 @@ def _passing(where: Clause, cells: Cells, segment: Segment, sets: dict[int, Term
     if isinstance(where, OneOf):
         mask = np.zeros(len(cells), dtype=bool)
         for clause in where.clauses:
-            binding = _binding(clause, cells)
-            if binding.any():
+            bound = binding(clause, cells.queries)
+            if bound.any():
                 held = _passing(clause, cells, segment, sets)
-                mask |= held if binding.all() else held & cells.per_cell(binding)
+                mask |= held if bound.all() else held & cells.per_cell(bound)
         return mask
     if isinstance(where, Between):
         return _in_range(where, cells, segment)
     return _having(where, cells, segment, sets[id(where.rows)])
 
 
-def _binding(where: Clause, cells: Cells) -> np.ndarray:
-    """(entries,) bool"""
-    own = np.ones(len(cells.queries), dtype=bool) if where.applies is None else where.applies[cells.queries]
+def binding(where: Clause, queries: np.ndarray) -> np.ndarray:
+    """(queries,) bool: which of these queries the clause binds."""
+    own = np.ones(len(queries), dtype=bool) if where.applies is None else where.applies[queries]
     if isinstance(where, (AllOf, OneOf)):
-        inner = np.zeros(len(cells.queries), dtype=bool)
+        inner = np.zeros(len(queries), dtype=bool)
         for clause in where.clauses:
-            inner |= _binding(clause, cells)
+            inner |= binding(clause, queries)
         return own & inner
     return own
 

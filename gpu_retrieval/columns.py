@@ -94,11 +94,7 @@ class TermColumn:
 
         Of a column that `is_single_or_none` only.
         """
-        if self.is_single:
-            return self.forward[1]
-        codes = np.full(len(self.missing), len(self.terms), dtype=np.int32)
-        codes[self.rows] = np.repeat(np.arange(len(self.terms), dtype=np.int32), np.diff(self.starts))
-        return codes
+        return self.forward[1] if self.is_single else self.code_of_row
 
     @cached_property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
@@ -130,8 +126,8 @@ class TermColumn:
 
     @property
     def code_of_row(self) -> np.ndarray:
-        """(n,) int32: the place in `terms` of each row's one term; of a single column only."""
-        codes = np.empty(len(self.rows), dtype=np.int32)
+        """As `single_codes`, made anew."""
+        codes = np.full(len(self.missing), len(self.terms), dtype=np.int32)
         codes[self.rows] = np.repeat(np.arange(len(self.terms), dtype=np.int32), np.diff(self.starts))
         return codes
 

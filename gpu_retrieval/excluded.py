@@ -23,12 +23,18 @@ class Excluded:
         self.task = task
         places, self._rows = task.order.find(task.exclude.values)
         self._offsets = np.searchsorted(places, task.exclude.offsets)
+        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, segment: DeviceSegment, base: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows int32, each query's once and ascending, and (queries, 2) where each query's begin and end.
 
-        `base` is the segment's first row in the order of ids.
+        `base` is the segment's first row in the order of ids. Worked out once for all batches.
         """
+        if base not in self._found:
+            self._found[base] = self._inside(segment, base)
+        return self._found[base]
+
+    def _inside(self, segment: DeviceSegment, base: int) -> tuple[np.ndarray, np.ndarray]:
         inside = (self._rows >= base) & (self._rows < base + len(segment))
         offsets = np.concatenate([[0], np.cumsum(inside)])[self._offsets]
         rows, sizes = (self._rows[inside] - base).astype(np.int32), np.empty(len(offsets) - 1, dtype=np.int64)

@@ -141,14 +141,20 @@ def may_be_excluded(s, q, row):
 @inline
 def _has(values, low, last, value):
     """Whether the ascending values[low:last] have one."""
-    high = last
+    at = place_of(values, low, last, value)
+    return at < last and values[at] == value
+
+
+@inline
+def place_of(values, low, high, value):
+    """The first place of the ascending values[low:high] whose value is not below one; `high` without any."""
     while low < high:
         middle = (low + high) >> 1
         if values[middle] < value:
             low = middle + 1
         else:
             high = middle
-    return low < last and values[low] == value
+    return low
 
 
 @inner

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval import compiled
-from gpu_retrieval.clauses import AllOf, AnyOf, Between, Clause, NoneOf, OneOf
+from gpu_retrieval.cells import binding
+from gpu_retrieval.clauses import AllOf, AnyOf, Between, NoneOf, OneOf
 from gpu_retrieval.columns import TermColumn
 from gpu_retrieval.groups import Groups
 from gpu_retrieval.parts import TermSets, alternatives, is_side_check
@@ -51,9 +52,14 @@ class SideChecks:
         return len(self.ranges) + len(self.terms)
 
     @property
+    def leaves(self) -> list[AnyOf | NoneOf]:
+        """The terms' clauses, alternatives one by one."""
+        return [leaf for part in self.terms for leaf in alternatives(part)]
+
+    @property
     def n_numbers(self) -> int:
         """Numbers a row that are read for them."""
-        return len(self.ranges) + sum(len(alternatives(part)) for part in self.terms)
+        return len(self.ranges) + len(self.leaves)
 
     @classmethod
     def of(cls, task: SearchTask, groups: Groups) -> SideChecks:
@@ -76,26 +82,25 @@ class SideChecks:
 
     def n_codes(self, segment: Segment) -> int:
         """Codes of the segment's tables."""
-        leaves = [leaf for part in self.terms for leaf in alternatives(part)]
-        return sum(len(segment.terms[leaf.field].terms) + 1 for leaf in leaves)
+        return sum(len(segment.terms[leaf.field].terms) + 1 for leaf in self.leaves)
 
     def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
         """What the queries `rows` ask of a segment."""
         host = segment.host
         ranks, low, high = rank_ranges(self.ranges, host, rows)
-        leaves = [leaf for part in self.terms for leaf in alternatives(part)]
+        leaves = self.leaves
         sets = [groups.sets[id(leaf.rows)] for leaf in leaves]
         columns = [host.terms[leaf.field] for leaf in leaves]
         codes = [_codes(*each) for each in zip(leaves, sets, columns, strict=True)]
         spans, before = np.zeros((len(leaves), len(rows), 2), dtype=np.int64), 0
         for leaf, own, some, span in zip(leaves, sets, codes, spans, strict=True):
-            is_bound, of_query = _is_bound(leaf, rows), own.of_query[rows]
+            is_bound, of_query = binding(leaf, rows), own.of_query[rows]
             span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
             before += len(some.values)
         n_alternatives = [len(alternatives(part)) for part in self.terms]
         last = np.cumsum([0, *n_alternatives])[1:] - 1
         for part, place in zip(self.terms, last, strict=True):
-            spans[place, ~_is_bound(part, rows)] = -1
+            spans[place, ~binding(part, rows)] = -1
         return Asked(
             numbers=side_by_side(ranks + [column.single_codes for column in columns], len(segment)),
             low=low,
@@ -116,13 +121,6 @@ def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
     passes = np.diff(own.sets.offsets) > 0
     values = np.insert(codes.values, codes.offsets[1:][passes], len(column.terms))
     return Ragged(codes.offsets + np.concatenate([[0], np.cumsum(passes)]), values)
-
-
-def _is_bound(clause: Clause, rows: np.ndarray) -> np.ndarray:
-    is_bound = np.ones(len(rows), dtype=bool) if clause.applies is None else clause.applies[rows]
-    if isinstance(clause, OneOf):
-        return is_bound & np.any([_is_bound(leaf, rows) for leaf in clause.clauses], axis=0)
-    return is_bound
 
 
 def side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:
@@ -150,11 +148,12 @@ def rank_ranges(
             numbers = segment.numbers[clause.field]
             lo, hi = (None if end is None else end[rows] for end in (clause.lo, clause.hi))
             first, last = numbers.rank_range(lo, hi, len(rows))
-            if clause.missing_passes and hi is not None:
-                first = np.full(len(rows), MISSING_RANK)
-            elif clause.missing_passes:
+            own = numbers.ranks
+            if clause.missing_passes and hi is None:
                 last = np.full(len(rows), ANY_RANK)
-            ranks.append(numbers.missing_first if clause.missing_passes and hi is not None else numbers.ranks)
-        is_bound = _is_bound(clause, rows)
+            elif clause.missing_passes:
+                first, own = np.full(len(rows), MISSING_RANK), numbers.missing_first
+            ranks.append(own)
+        is_bound = binding(clause, rows)
         low[i], high[i] = np.where(is_bound, first, MISSING_RANK), np.where(is_bound, last, ANY_RANK)
     return ranks, low, high

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpu_retrieval import simd, simd_int8
 from gpu_retrieval.score_final import floor32, key_score, last_key
+from gpu_retrieval.score_rows import place_of
 from gpu_retrieval.score_state import LINE, inline, inner
 from gpu_retrieval.simd import LANES
 from gpu_retrieval.term_state import (
@@ -155,15 +156,9 @@ def _leave_out(entries, q):
     for e in range(entries.starts[q], entries.starts[q + 1]):
         first, stop = entries.block_rows[entries.blocks[e]], entries.block_rows[entries.blocks[e] + 1]
         for i in range(entries.excluded_spans[q, 0], entries.excluded_spans[q, 1]):
-            row, low, high = entries.excluded[i], first, stop
-            while low < high:
-                middle = (low + high) >> 1
-                if entries.rows[middle] < row:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < stop and entries.rows[low] == row:
-                entries.shorts[SHORTS * np.int64(entries.places[e]) + low - first] = NOTHING
+            at = place_of(entries.rows, first, stop, entries.excluded[i])
+            if at < stop and entries.rows[at] == entries.excluded[i]:
+                entries.shorts[SHORTS * np.int64(entries.places[e]) + at - first] = NOTHING
 
 
 @inner
