@@ -30,8 +30,8 @@ from benchmarks.market import Asked, Market, ask, make_market
 from benchmarks.retrieval_gpu_rivals import rivals
 from gpu_retrieval import AnyOf, Hits, Ragged, TermKnnIndex
 from gpu_retrieval.backend import import_cupy
-from gpu_retrieval.kernels import Kernels
-from gpu_retrieval.placement import device_bytes
+from gpu_retrieval.cuda.launch import Kernels
+from gpu_retrieval.cuda.placement import device_bytes
 
 SEED = 20_261_123
 D = 128

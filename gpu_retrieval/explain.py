@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, describe, walk
-from gpu_retrieval.plans import choose_plan
-from gpu_retrieval.scan import final_score_bits, stretches
-from gpu_retrieval.segments import DeviceSegment, Segment
+from gpu_retrieval.plans.choice import choose_plan
+from gpu_retrieval.plans.scan import final_score_bits, stretches
+from gpu_retrieval.plans.tiles import tile
+from gpu_retrieval.stored.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
-from gpu_retrieval.tiles import tile
 from gpu_retrieval.topk import key_scores, score_keys
 
 

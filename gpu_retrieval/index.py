@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_retrieval import dealing
 from gpu_retrieval import explain as explaining
-from gpu_retrieval import storage as files
 from gpu_retrieval.backend import Backend, choose_backends
-from gpu_retrieval.building import check_alike, new_segment
 from gpu_retrieval.checks import check_array, check_finite, check_int, check_str
 from gpu_retrieval.clauses import Clause, check_where
 from gpu_retrieval.errors import FingerprintMismatch
-from gpu_retrieval.plans import PLANS, choose_plan, plans_on
-from gpu_retrieval.quantize import STORAGES
+from gpu_retrieval.plans import dealing
+from gpu_retrieval.plans.choice import PLANS, choose_plan, plans_on
 from gpu_retrieval.ragged import Ragged
-from gpu_retrieval.rows import Rows
-from gpu_retrieval.segments import DeviceSegment, Segment
+from gpu_retrieval.stored import storage as files
+from gpu_retrieval.stored.building import check_alike, new_segment
+from gpu_retrieval.stored.quantize import STORAGES
+from gpu_retrieval.stored.rows import Rows
+from gpu_retrieval.stored.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
 from gpu_retrieval.topk import Hits
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from gpu_retrieval import compiled
 from gpu_retrieval.checks import check_array
+from gpu_retrieval.loops import compiled
 
 LONG_ROW = 8
 # Rows that are compared sooner one by one than by sorting.

@@ -16,6 +16,8 @@ ALLOWED = {
     "jobs": {"gpu_retrieval", "schemas"},
     "dags": set(),
 }
+# Parts of the index, from the ground up: none imports one that stands above it.
+STOREYS = ("stored", "sharing", "task", "filters", "cuda", "plans", "explain", "index")
 PACKAGES = {"gpu_retrieval", "schemas", "jobs", "dags", "tests", "examples"}
 ENGINES = {
     # The retrieval library installs alone; torch and numba only speed it up where they are.
@@ -74,6 +76,22 @@ def test_a_folder_imports_only_what_lies_below_it(folder):
     banned = PACKAGES - ALLOWED[folder] - {folder}
     wrong = found_in(sources(folder), lambda tree: (x for x in imported(tree) if x[0] in banned))
     assert wrong == []
+
+
+@pytest.mark.parametrize("part", STOREYS)
+def test_a_part_of_the_index_imports_none_above_it(part):
+    place = ROOT / "gpu_retrieval" / part
+    above = {f"gpu_retrieval.{name}" for name in STOREYS[STOREYS.index(part) + 1 :]}
+
+    def reached(tree: ast.AST) -> Iterator[tuple[str, int]]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                yield from ((name, node.lineno) for name in names if any(f"{name}.".startswith(f"{a}.") for a in above))
+
+    wrong = found_in(sources(f"gpu_retrieval/{part}") if place.is_dir() else [place.with_suffix(".py")], reached)
+    assert wrong == []
+    assert any(reached(ast.parse("from gpu_retrieval import index"))) == (part != "index")
 
 
 @pytest.mark.parametrize("folder", ENGINES)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_retrieval import backend, compiled
+from gpu_retrieval import backend
+from gpu_retrieval.loops import compiled
 
 
 def _gpu() -> bool:

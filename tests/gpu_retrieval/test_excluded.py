@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllOf, AnyOf, Between, NoneOf, Ragged, TermKnnIndex, compiled, shared
+from gpu_retrieval import AllOf, AnyOf, Between, NoneOf, Ragged, TermKnnIndex
+from gpu_retrieval.loops import compiled
+from gpu_retrieval.plans import shared
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="Numba is not installed: there are no loops to test")

@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gpu_retrieval import AnyOf, NoneOf, Ragged, TermKnnIndex, scan, tiles
+from gpu_retrieval import AnyOf, NoneOf, Ragged, TermKnnIndex
+from gpu_retrieval.plans import scan, tiles
 from tests.gpu_retrieval.oracle import Ask, World, answer, assert_hits
 
 STORAGES = ["float32", "float16", "int8"]

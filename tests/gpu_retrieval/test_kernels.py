@@ -13,8 +13,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, backend, by_kernels, draws, kernel_check, kernels
-from gpu_retrieval.programs import fits
+from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex, backend
+from gpu_retrieval.cuda import draws, launch
+from gpu_retrieval.cuda.programs import fits
+from gpu_retrieval.plans import kernel_check, kernels
 from tests.gpu_retrieval import cuda_on_cpu, oracle
 
 EMULATED = cuda_on_cpu.EmulatedCupy() if cuda_on_cpu.COMPILER else None
@@ -44,16 +46,16 @@ def launched(name: str) -> list[int]:
 def test_compiled_for_gpus_without_spilling_registers(arch):
     nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="NO CuPy HERE: kernels were not compiled")
     try:
-        program = nvrtc.createProgram(kernels.source(), "kernels.cu", (), ())
+        program = nvrtc.createProgram(launch.source(), "kernels.cu", (), ())
     except Exception as error:
         pytest.skip(f"NO NVRTC HERE: the kernels were not compiled for {arch}: {error}")
     # What CuPy adds to the options of a RawModule: cupy/cuda/compiler.py, _compile_nvrtc.
     added = ("-ftz=true", "--device-as-default-execution-space", f"-arch={arch}")
     try:
-        nvrtc.compileProgram(program, (*kernels.OPTIONS, *added, "--ptxas-options=-v"))
+        nvrtc.compileProgram(program, (*launch.OPTIONS, *added, "--ptxas-options=-v"))
     finally:
         log = nvrtc.getProgramLog(program)
-    names = set(cuda_on_cpu.parameters(kernels.source()))
+    names = set(cuda_on_cpu.parameters(launch.source()))
     assert set(re.findall(r"entry function '(\w+)'", log)) == names and len(names) == 12
     assert re.findall(r"(\d+) bytes spill stores", log) and not re.search(r"[1-9]\d* bytes spill", log), log
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", log)]
@@ -68,7 +70,7 @@ def test_equals_the_oracle(emulated, monkeypatch, seed):
     world = oracle.make_world(rng, n, d)
     ask = oracle.make_ask(rng, world, rng.choice([1, 2, 17, 20]), k=rng.choice([1, 3, 10, 100]))
     monkeypatch.setattr(draws, "DRAWN_COST", rng.choice([0.0, 1.25]))
-    monkeypatch.setattr(by_kernels, "scan_tiles", lambda task: pytest.fail("left to the scan"))
+    monkeypatch.setattr(kernels, "scan_tiles", lambda task: pytest.fail("left to the scan"))
     index = world.build(device=emulated, storage=rng.choice(["float32", "float16", "int8"]))
     expected = oracle.answer(world, ask)
     for budget in (4 << 20, 1 << 30):
@@ -127,13 +129,13 @@ def test_equals_the_scan_where_selection_matters(emulated, monkeypatch, storage,
 def test_rounds_that_cut_a_draw_give_the_same(emulated, monkeypatch):
     index, _ = market(2_000, 32, 5, emulated, "float16")
     queries, where = asked(5, 32, 6)
-    whole, real = {}, by_kernels.sizes
+    whole, real = {}, kernels.sizes
     for cost in (0.0, 1e9):
         monkeypatch.setattr(draws, "DRAWN_COST", cost)
         whole[cost] = index.search(queries, 7, where, plan="kernels")
         n_rounds = len(launched("passing"))
         with monkeypatch.context() as patch:
-            patch.setattr(by_kernels, "sizes", lambda *given: replace(real(*given), round_bytes=500))
+            patch.setattr(kernels, "sizes", lambda *given: replace(real(*given), round_bytes=500))
             cut = index.search(queries, 7, where, plan="kernels")
         assert len(launched("passing")) > n_rounds + 3
         oracle.assert_hits(cut, (whole[cost].ids, whole[cost].scores, whole[cost].n_matches))
@@ -145,8 +147,8 @@ def test_more_ties_than_there_is_room_for_go_to_the_scan(emulated, monkeypatch):
     vectors = np.ones((n, 4), dtype=np.float32)
     index = TermKnnIndex.build(np.arange(n)[::-1].copy(), vectors, device=emulated)
     scanned = []
-    real = by_kernels.scan_tiles
-    monkeypatch.setattr(by_kernels, "scan_tiles", lambda task: scanned.append(len(task.queries)) or real(task))
+    real = kernels.scan_tiles
+    monkeypatch.setattr(kernels, "scan_tiles", lambda task: scanned.append(len(task.queries)) or real(task))
     hits = index.search(np.ones((2, 4), dtype=np.float32), 3, plan="kernels")
     assert hits.ids.tolist() == [[0, 1, 2]] * 2 and hits.n_matches.tolist() == [n, n]
     assert scanned == [2]
@@ -156,15 +158,15 @@ def test_few_scores_are_made_final(emulated, monkeypatch):
     """Of 3,000 jobs, little more than k are scored finally: limits are as sharp as float16 lets them be."""
     index, _ = market(3_000, 64, 7, emulated, "float16")
     seen = []
-    launch = kernels.Kernels.launch
+    real = launch.Kernels.launch
 
     def watched(self, name, grid, *args, **options):
-        launch(self, name, grid, *args, **options)
+        real(self, name, grid, *args, **options)
         if name == "score_found":
             counts = ctypes.cast(int(args[-2]), ctypes.POINTER(ctypes.c_uint32))
             seen.append(np.ctypeslib.as_array(counts, (4,)).copy())
 
-    monkeypatch.setattr(kernels.Kernels, "launch", watched)
+    monkeypatch.setattr(launch.Kernels, "launch", watched)
     queries, _ = asked(4, 64, 8)
     index.search(queries, 20, plan="kernels")
     assert len(seen) == 1 and (seen[0] >= 20).all() and (seen[0] <= 30).all()
@@ -209,14 +211,14 @@ def test_what_kernels_have_no_room_for_is_scanned(emulated, monkeypatch):
 
 def test_kernels_that_answer_wrongly_are_not_used(emulated, monkeypatch):
     """A fault of the device shows in the self-check: then the array code answers, with a warning."""
-    launch = kernels.Kernels.launch
+    real = launch.Kernels.launch
 
     def faulty(self, name, grid, *args, **options):
-        launch(self, name, grid, *args, **options)
+        real(self, name, grid, *args, **options)
         if name.startswith("best_of_groups"):
             ctypes.memset(int(args[-1]), 0x4E, cuda_on_cpu.DECLARED[int(args[-1])][1])
 
-    monkeypatch.setattr(kernels.Kernels, "launch", faulty)
+    monkeypatch.setattr(launch.Kernels, "launch", faulty)
     other = cuda_on_cpu.EmulatedCupy()
     monkeypatch.setattr(backend, "import_cupy", lambda: other)
     index = TermKnnIndex.build(np.arange(4), np.eye(4, dtype=np.float32), device="cuda:0")
@@ -229,7 +231,7 @@ def test_kernels_that_answer_wrongly_are_not_used(emulated, monkeypatch):
 
 def test_arguments_are_checked_as_a_gpu_would_not(emulated):
     """The stand-in refuses what CuPy would pass on unseen: a wrong type, a wrong number."""
-    decode = cuda_on_cpu.RawModule(code=kernels.source(), options=()).get_function("decode_keys")
+    decode = cuda_on_cpu.RawModule(code=launch.source(), options=()).get_function("decode_keys")
     array = EMULATED.zeros(1, dtype=np.int64)
     with pytest.raises(AssertionError, match="decode_keys, argument 0: expected uint64, got int64"):
         decode((1,), (32,), (array, np.int64(1), array, array, array))

@@ -13,15 +13,14 @@ from gpu_retrieval import (
     OneOf,
     Ragged,
     TermKnnIndex,
-    by_loops,
-    cells,
-    compiled,
-    costs,
     ragged,
-    score_loops,
 )
+from gpu_retrieval.filters import cells
+from gpu_retrieval.filters.side_checks import SideChecks
+from gpu_retrieval.loops import compiled, score_groups
+from gpu_retrieval.plans import by_loops
 from gpu_retrieval.ragged import numbered
-from gpu_retrieval.side_checks import SideChecks
+from gpu_retrieval.sharing import costs
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="Numba is not installed: there are no loops to test")
@@ -279,7 +278,7 @@ def test_a_sample_that_is_better_than_the_rest(monkeypatch, k, floor):
     n, n_queries, rng = 6_000, 40, np.random.default_rng(k)
     _, room = by_loops.PIECES[0]
     vectors = 0.1 * rng.standard_normal((n, 8)).astype(np.float32)
-    vectors[:: score_loops.sample_step(n, k, room), 0] += 2
+    vectors[:: score_groups.sample_step(n, k, room), 0] += 2
     terms = {"t": Ragged.from_lists([[0]] * n)}
     index = TermKnnIndex.build(np.arange(n), vectors, terms, {"pay": rng.random(n)}, device="cpu")
     queries = 0.1 * rng.standard_normal((n_queries, 8)).astype(np.float32)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gpu_retrieval import Ragged
 from gpu_retrieval.backend import choose_backend, narrow_bits, widen_bits
-from gpu_retrieval.columns import NumberColumn
-from gpu_retrieval.quantize import decode, encode, score_error
+from gpu_retrieval.stored.columns import NumberColumn
+from gpu_retrieval.stored.quantize import decode, encode, score_error
 from gpu_retrieval.topk import key_scores, score_keys
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

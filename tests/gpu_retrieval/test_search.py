@@ -17,15 +17,11 @@ from gpu_retrieval import (
     NoneOf,
     OneOf,
     Ragged,
-    by_arrays,
-    candidates,
-    cells,
     merge_hits,
-    scan,
-    shared,
-    tiles,
     topk,
 )
+from gpu_retrieval.filters import candidates, cells
+from gpu_retrieval.plans import by_arrays, scan, shared, tiles
 from tests.gpu_retrieval.oracle import Ask, answer, assert_hits, make_ask, make_world, take
 
 # The device fixture lasts a module and holds no state that an example could change.

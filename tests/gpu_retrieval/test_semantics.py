@@ -18,9 +18,9 @@ from gpu_retrieval import (
     Ragged,
     TermKnnIndex,
     clauses,
-    columns,
     ragged,
 )
+from gpu_retrieval.stored import columns
 
 ONE, NAN = np.zeros((1, 1), dtype=np.float32), np.nan
 

@@ -17,14 +17,13 @@ from gpu_retrieval import (
     OneOf,
     Ragged,
     TermKnnIndex,
-    by_arrays,
-    candidates,
-    compiled,
-    shared,
 )
-from gpu_retrieval.candidates import Drawing
-from gpu_retrieval.groups import group_queries
-from gpu_retrieval.parts import Parts
+from gpu_retrieval.filters import candidates
+from gpu_retrieval.filters.candidates import Drawing
+from gpu_retrieval.loops import compiled
+from gpu_retrieval.plans import by_arrays, shared
+from gpu_retrieval.sharing.groups import group_queries
+from gpu_retrieval.sharing.parts import Parts
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 N, D = 6_000, 13
@@ -298,7 +297,7 @@ def test_loops_add_as_arrays_do(monkeypatch, d, storage):
 def test_products_without_the_instruction():
     """Machines without AVX-512 VNNI take another way to the same sums."""
     numba = pytest.importorskip("numba")
-    from gpu_retrieval import simd, simd_int8
+    from gpu_retrieval.loops import simd, simd_int8
 
     @numba.njit
     def both(left, right, out):
@@ -318,7 +317,7 @@ def test_products_of_tiles_are_those_of_lanes():
     pytest.importorskip("numba")
     from numba import njit
 
-    from gpu_retrieval import score_rows, score_state, simd_int8, simd_types
+    from gpu_retrieval.loops import score_rows, score_state, simd_int8, simd_types
 
     if not simd_types.HAS_TILES:
         pytest.skip("NO TILES HERE: this processor has no int8 tiles, or its system does not let them be used")
@@ -358,7 +357,7 @@ def test_works_where_the_processor_has_no_tiles():
     code = (
         "import hashlib, sys\n"
         "import numpy as np\n"
-        "from gpu_retrieval import simd_types\n"
+        "from gpu_retrieval.loops import simd_types\n"
         "simd_types.HAS_TILES &= sys.argv[1] == 'tiles'\n"
         "from gpu_retrieval import AllOf, AnyOf, Between, Ragged, TermKnnIndex\n"
         "rng, n = np.random.default_rng(5), 40_000\n"
@@ -386,7 +385,8 @@ def test_works_where_numba_is_not_installed():
     code = (
         "import sys; sys.modules['numba'] = None\n"
         "import numpy as np\n"
-        "from gpu_retrieval import AnyOf, Ragged, TermKnnIndex, compiled\n"
+        "from gpu_retrieval import AnyOf, Ragged, TermKnnIndex\n"
+        "from gpu_retrieval.loops import compiled\n"
         "assert not compiled.AVAILABLE\n"
         "rows = Ragged.from_lists([[1], [2]])\n"
         "index = TermKnnIndex.build(np.arange(2), np.eye(2, dtype=np.float32), {'t': rows}, device='cpu')\n"

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from gpu_retrieval import IndexFileError, IndexNotSaved, Ragged, TermKnnIndex, storage
-from gpu_retrieval.quantize import Coarse
+from gpu_retrieval import IndexFileError, IndexNotSaved, Ragged, TermKnnIndex
+from gpu_retrieval.stored import storage
+from gpu_retrieval.stored.quantize import Coarse
 from tests.gpu_retrieval.oracle import answer, assert_hits, make_ask, make_world
 
 STORAGES = ["float32", "float16", "int8"]

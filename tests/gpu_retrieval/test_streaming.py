@@ -10,8 +10,10 @@ import random
 import numpy as np
 import pytest
 
-from gpu_retrieval import AnyOf, Ragged, TermKnnIndex, backend, by_kernels, kernel_check, placement, plans
-from gpu_retrieval.placement import BYTES_BESIDE, device_bytes, tiles
+from gpu_retrieval import AnyOf, Ragged, TermKnnIndex, backend
+from gpu_retrieval.cuda import placement
+from gpu_retrieval.cuda.placement import BYTES_BESIDE, device_bytes, tiles
+from gpu_retrieval.plans import choice, kernel_check, kernels
 from tests.gpu_retrieval import cuda_on_cpu, oracle
 
 pytest.importorskip("cupy", reason="CuPy is not installed: its stand-ins check names against it")
@@ -24,7 +26,7 @@ def streaming(monkeypatch):
         pytest.skip("NO g++ HERE: nothing of the CUDA kernels was run, not even on a CPU")
     world = cuda_on_cpu.EmulatedCupy()
     monkeypatch.setattr(backend, "import_cupy", lambda: world)
-    monkeypatch.setattr(plans, "ready", lambda chosen: chosen.on_gpu)
+    monkeypatch.setattr(choice, "ready", lambda chosen: chosen.on_gpu)
     cuda_on_cpu.declare(monkeypatch)
     return world
 
@@ -53,9 +55,9 @@ def test_equals_the_oracle_however_it_is_cut(streaming, monkeypatch, seed):
     monkeypatch.setattr(placement, "ALIGN", 16)
     monkeypatch.setattr(placement, "TILES_HELD", rng.choice([2, 3]))
     # Batches of few queries, in passes of one batch or of all.
-    monkeypatch.setattr(by_kernels, "MOST_BATCH_QUERIES", rng.choice([3, 4096]))
+    monkeypatch.setattr(kernels, "MOST_BATCH_QUERIES", rng.choice([3, 4096]))
     if rng.random() < 0.5:
-        monkeypatch.setattr(by_kernels._Search, "batches_a_pass", lambda self: 1)
+        monkeypatch.setattr(kernels._Search, "batches_a_pass", lambda self: 1)
     monkeypatch.setattr(placement, "STAGE_BYTES", rng.choice([1 << 10, 1 << 25]))
     expected = oracle.answer(world, ask)
     whole = world.build(device="cuda:0", storage=storage)

@@ -14,10 +14,10 @@ from gpu_retrieval import (
     OneOf,
     Ragged,
     TermKnnIndex,
-    by_terms,
-    compiled,
-    term_draws,
 )
+from gpu_retrieval.loops import compiled
+from gpu_retrieval.plans import terms as terms_plan
+from gpu_retrieval.sharing import term_draws
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="Numba is not installed: the plan is of compiled loops")
@@ -78,7 +78,7 @@ def test_equals_the_scan(monkeypatch, name, changed, d, k, memory_budget):
     prior = rng.standard_normal(len(index), np.float32) if k == 3 else None
     ask = Ask(queries, k, filters(rng, N_QUERIES)[name], exclude, prior)
     # No other plan stands in.
-    monkeypatch.setattr(by_terms, "shared", None)
+    monkeypatch.setattr(terms_plan, "shared", None)
     # Batches of some queries, and pieces and keys of some of those.
     monkeypatch.setattr(term_draws, "MOST_BYTES", 1 << 18)
     hits = ask.search(index, plan="terms", memory_budget=memory_budget)
@@ -105,7 +105,7 @@ def test_bounds_that_tell_little(monkeypatch, case):
     index = TermKnnIndex.build(ids, vectors, terms, numbers, device="cpu")
     queries = rng.standard_normal((50, 16), np.float32) * np.float32(3e18 if case == "beyond float32" else 1)
     ask = Ask(queries, 25, filters(rng, 50)["skills with repeats"], None, prior)
-    monkeypatch.setattr(by_terms, "shared", None)
+    monkeypatch.setattr(terms_plan, "shared", None)
     hits = ask.search(index, plan="terms")
     monkeypatch.setattr(compiled, "AVAILABLE", False)
     with np.errstate(over="ignore"):
@@ -131,8 +131,8 @@ def test_another_plan_where_not_all_draw_by_one_clause_or_there_is_no_room(monke
     rng = np.random.default_rng(2)
     index = TermKnnIndex.build(*jobs(rng, N, 8), device="cpu")
     taken = []
-    real = by_terms.shared
-    monkeypatch.setattr(by_terms, "shared", lambda task: taken.append(task) or real(task))
+    real = terms_plan.shared
+    monkeypatch.setattr(terms_plan, "shared", lambda task: taken.append(task) or real(task))
     tags = filters(rng, 30)["one tag a job"]
     some = AnyOf("tag", tags.rows, applies=rng.random(30) < 0.9)
     for where, k, budget in [(some, 5, 1 << 30), (NoneOf("tag", tags.rows), 5, 1 << 30), (tags, 5_000, 1 << 20)]:

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from gpu_retrieval import kernels, lanes
+from gpu_retrieval.cuda import lanes, launch
 from tests.gpu_retrieval.strict_cupy import StrictCupy
 
 COMPILER = shutil.which("g++")
@@ -50,7 +50,7 @@ SAME_BITS = {
 
 def compiled(folder: Path) -> ctypes.CDLL:
     """The kernels as a library of that folder."""
-    source = kernels.source().replace(kernels.read("device.cuh"), '#include "device.cuh"\n')
+    source = launch.source().replace(launch.read("device.cuh"), '#include "device.cuh"\n')
     names = list(parameters(source))
     launchers = "".join(
         f'extern "C" void launch_{name}(u32 x, u32 y, u32 block, void** with) '
@@ -187,7 +187,7 @@ class RawModule:
     launches: list[tuple[str, tuple[int, ...], int]] = []
 
     def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-        assert code == kernels.source()
+        assert code == launch.source()
         assert all(option.startswith("-") for option in options)
         if RawModule.library is None:
             RawModule.folder = tempfile.TemporaryDirectory(prefix="kernels_on_cpu_")

@@ -1,4 +1,4 @@
-// Runs the kernels' own source on a CPU, in place of gpu_retrieval/kernels/device.cuh. Blocks run one after another;
+// Runs the kernels' own source on a CPU, in place of gpu_retrieval/cuda/device.cuh. Blocks run one after another;
 // the threads of a block are fibers, switched only where they wait for one another. What this shows: indices, shapes,
 // arithmetic, the order in which lanes hold the parts of a matrix (from PTX's description), and that all threads of a
 // block or warp come to each meeting. What it cannot: two threads that race, a GPU's own rounding in its tensor cores,

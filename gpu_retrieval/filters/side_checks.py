@@ -1,0 +1,159 @@
+"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms of one a row or none.
+
+A clause on terms becomes a table of the field's terms, with a bit for each query that lets a row with the term pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpu_retrieval.clauses import AllOf, AnyOf, Between, NoneOf, OneOf
+from gpu_retrieval.filters.cells import binding
+from gpu_retrieval.loops import compiled
+from gpu_retrieval.ragged import Ragged
+from gpu_retrieval.sharing.groups import Groups
+from gpu_retrieval.sharing.parts import TermSets, alternatives, is_side_check
+from gpu_retrieval.stored.columns import TermColumn
+from gpu_retrieval.stored.segments import DeviceSegment, Segment
+from gpu_retrieval.task import SearchTask
+
+ANY_RANK, MISSING_RANK = np.iinfo(np.int32).max, -1
+# Ranges and fields of terms together: what the loops have room for.
+MOST_CHECKS = 8
+# A look into a table is worth eight of its codes.
+CODES_PER_ROW = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A segment's `numbers`, and what queries ask of them, as `score_state.Work` has them."""
+
+    numbers: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    terms: np.ndarray
+    spans: np.ndarray
+    is_none_of: np.ndarray
+    is_last: np.ndarray
+    tables: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SideChecks:
+    """Clauses that every query's rows must pass; of no length where there are none, or a mask says who passes."""
+
+    ranges: Sequence[Between]
+    terms: Sequence[AnyOf | NoneOf | OneOf]
+
+    def __len__(self) -> int:
+        return len(self.ranges) + len(self.terms)
+
+    @property
+    def leaves(self) -> list[AnyOf | NoneOf]:
+        """The terms' clauses, alternatives one by one."""
+        return [leaf for part in self.terms for leaf in alternatives(part)]
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers a row that are read for them."""
+        return len(self.ranges) + len(self.leaves)
+
+    @classmethod
+    def of(cls, task: SearchTask, groups: Groups) -> SideChecks:
+        """All that the groups leave to check, where the loops can check all of it."""
+        left = groups.left
+        parts = left.clauses if isinstance(left, AllOf) and left.applies is None else ()
+        ranges = [part for part in parts if isinstance(part, Between)]
+        if not all(is_side_check(part, task.segments) for part in parts):
+            return cls((), ())
+        own = cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, OneOf))])
+        loops, n_codes = compiled.scoring(), max(own.n_codes(segment.host) for segment in task.segments)
+        n_copied = own.n_numbers if own.n_numbers > 1 else 0
+        can = (
+            own.n_numbers <= MOST_CHECKS
+            and 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
+            and loops.table_bytes(n_codes) * loops.n_threads() <= task.memory_budget // 16
+            and n_codes <= CODES_PER_ROW * groups.n_drawn.mean()
+        )
+        return own if can else cls((), ())
+
+    def n_codes(self, segment: Segment) -> int:
+        """Codes of the segment's tables."""
+        return sum(len(segment.terms[leaf.field].terms) + 1 for leaf in self.leaves)
+
+    def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
+        """What the queries `rows` ask of a segment."""
+        host = segment.host
+        ranks, low, high = rank_ranges(self.ranges, host, rows)
+        leaves = self.leaves
+        sets = [groups.sets[id(leaf.rows)] for leaf in leaves]
+        columns = [host.terms[leaf.field] for leaf in leaves]
+        codes = [_codes(*each) for each in zip(leaves, sets, columns, strict=True)]
+        spans, before = np.zeros((len(leaves), len(rows), 2), dtype=np.int64), 0
+        for leaf, own, some, span in zip(leaves, sets, codes, spans, strict=True):
+            is_bound, of_query = binding(leaf, rows), own.of_query[rows]
+            span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
+            before += len(some.values)
+        n_alternatives = [len(alternatives(part)) for part in self.terms]
+        last = np.cumsum([0, *n_alternatives])[1:] - 1
+        for part, place in zip(self.terms, last, strict=True):
+            spans[place, ~binding(part, rows)] = -1
+        return Asked(
+            numbers=side_by_side(ranks + [column.single_codes for column in columns], len(segment)),
+            low=low,
+            high=high,
+            terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
+            spans=spans,
+            is_none_of=np.array([isinstance(leaf, NoneOf) for leaf in leaves], dtype=bool),
+            is_last=np.isin(np.arange(len(leaves)), last),
+            tables=np.cumsum([0, *(len(column.terms) + 1 for column in columns)]).astype(np.int64),
+        )
+
+
+def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
+    """The clause's sets as the column's codes, with that of a row without a term where such a row passes."""
+    codes = own.codes(column)
+    if isinstance(clause, NoneOf) or not clause.missing_passes:
+        return codes
+    passes = np.diff(own.sets.offsets) > 0
+    values = np.insert(codes.values, codes.offsets[1:][passes], len(column.terms))
+    return Ragged(codes.offsets + np.concatenate([[0], np.cumsum(passes)]), values)
+
+
+def side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """(numbers, rows) int32; a single one is not copied."""
+    return numbers[0][None, :] if len(numbers) == 1 else np.array(numbers, dtype=np.int32).reshape(len(numbers), n_rows)
+
+
+def rank_ranges(
+    clauses: Sequence[Between | AnyOf], segment: Segment, rows: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Of each clause the (n,) ranks of the segment's rows, and what each of the queries `rows` lets pass.
+
+    That is the lowest and the highest rank, (clauses, queries) int32. An AnyOf, of one term a query at most, is a range
+    of the codes of the rows' one term.
+    """
+    ranks, (low, high) = list[np.ndarray](), np.empty((2, len(clauses), len(rows)), dtype=np.int32)
+    for i, clause in enumerate(clauses):
+        if isinstance(clause, AnyOf):
+            column, asked = segment.terms[clause.field], clause.rows.take(rows)
+            last = np.full(len(rows), -1)
+            last[asked.row_numbers()] = column.places(asked.values)
+            first = np.where(last < 0, ANY_RANK, last)
+            ranks.append(column.single_codes)
+        else:
+            numbers = segment.numbers[clause.field]
+            lo, hi = (None if end is None else end[rows] for end in (clause.lo, clause.hi))
+            first, last = numbers.rank_range(lo, hi, len(rows))
+            own = numbers.ranks
+            if clause.missing_passes and hi is None:
+                last = np.full(len(rows), ANY_RANK)
+            elif clause.missing_passes:
+                first, own = np.full(len(rows), MISSING_RANK), numbers.missing_first
+            ranks.append(own)
+        is_bound = binding(clause, rows)
+        low[i], high[i] = np.where(is_bound, first, MISSING_RANK), np.where(is_bound, last, ANY_RANK)
+    return ranks, low, high
