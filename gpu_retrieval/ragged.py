@@ -88,6 +88,15 @@ class Ragged:
         source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Ragged.trusted(offsets, self.values[source])
 
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Ragged]) -> Ragged:
+        """The same row of each part, one after the other; no rows where there is no part."""
+        if not parts:
+            return cls(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32))
+        order = np.argsort(np.concatenate([part.row_numbers() for part in parts]), kind="stable")
+        offsets = np.sum([part.offsets for part in parts], axis=0)
+        return cls(offsets, np.concatenate([part.values for part in parts])[order])
+
     def row_numbers(self) -> np.ndarray:
         """(values,) int64: the row that each value belongs to."""
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))

@@ -1,4 +1,4 @@
-"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms of one a row or none.
+"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms, any of them or none.
 
 A clause on terms becomes a table of the field's terms, with a bit for each query that lets a row with the term pass.
 """
@@ -23,8 +23,8 @@ from gpu_retrieval.task import SearchTask
 ANY_RANK, MISSING_RANK = np.iinfo(np.int32).max, -1
 # Ranges and fields of terms together: what the loops have room for.
 MOST_CHECKS = 8
-# A look into a table is worth eight of its codes.
-CODES_PER_ROW = 8
+# A mask of a row is worth so many codes of a table.
+CODES_PER_ROW = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class Asked:
     spans: np.ndarray
     is_none_of: np.ndarray
     is_last: np.ndarray
+    lists: np.ndarray
     tables: np.ndarray
 
 
@@ -45,7 +46,7 @@ class Asked:
 class SideChecks:
     """Clauses that every query's rows must pass; of no length where there are none, or a mask says who passes."""
 
-    ranges: Sequence[Between]
+    ranges: Sequence[Between | AnyOf]
     terms: Sequence[AnyOf | NoneOf | OneOf]
 
     def __len__(self) -> int:
@@ -71,18 +72,30 @@ class SideChecks:
             return cls((), ())
         own = cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, OneOf))])
         loops, n_codes = compiled.scoring(), max(own.n_codes(segment.host) for segment in task.segments)
-        n_copied = own.n_numbers if own.n_numbers > 1 else 0
         can = (
             own.n_numbers <= MOST_CHECKS
-            and 4 * n_copied * max(len(segment) for segment in task.segments) <= task.memory_budget // 16
+            and own.n_copied(task.segments) <= task.memory_budget // 16
             and loops.table_bytes(n_codes) * loops.n_threads() <= task.memory_budget // 16
             and n_codes <= CODES_PER_ROW * groups.n_drawn.mean()
         )
         return own if can else cls((), ())
 
+    def n_copied(self, segments: list[DeviceSegment]) -> int:
+        """Bytes of a segment's numbers and lists, at most, where they are put side by side."""
+        of_rows = 4 * self.n_numbers * max(len(segment) for segment in segments) if self.n_numbers > 1 else 0
+        listed = [_listed(self.leaves, segment.host) for segment in segments]
+        of_lists = [sum(len(column.rows) for column in some) for some in listed if len(some) > 1]
+        return of_rows + 4 * max(of_lists, default=0)
+
     def n_codes(self, segment: Segment) -> int:
         """Codes of the segment's tables."""
         return sum(len(segment.terms[leaf.field].terms) + 1 for leaf in self.leaves)
+
+    def n_slots(self, segment: Segment) -> int:
+        """Different codes that the rows of a block have, at most, in the plan "terms"."""
+        columns = [segment.terms[leaf.field] for leaf in self.leaves]
+        most = compiled.terms().BLOCK
+        return sum(min(len(column.terms) + 1, most * max(1, column.most_terms)) for column in columns)
 
     def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
         """What the queries `rows` ask of a segment."""
@@ -91,6 +104,8 @@ class SideChecks:
         leaves = self.leaves
         sets = [groups.sets[id(leaf.rows)] for leaf in leaves]
         columns = [host.terms[leaf.field] for leaf in leaves]
+        listed = _listed(leaves, host)
+        begins = dict(zip(listed, np.cumsum([0, *(len(column.lists[1]) for column in listed)]).tolist(), strict=False))
         codes = [_codes(*each) for each in zip(leaves, sets, columns, strict=True)]
         spans, before = np.zeros((len(leaves), len(rows), 2), dtype=np.int64), 0
         for leaf, own, some, span in zip(leaves, sets, codes, spans, strict=True):
@@ -102,15 +117,35 @@ class SideChecks:
         for part, place in zip(self.terms, last, strict=True):
             spans[place, ~binding(part, rows)] = -1
         return Asked(
-            numbers=side_by_side(ranks + [column.single_codes for column in columns], len(segment)),
+            numbers=side_by_side(ranks + [_numbers(column, begins) for column in columns], len(segment)),
             low=low,
             high=high,
             terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
             spans=spans,
             is_none_of=np.array([isinstance(leaf, NoneOf) for leaf in leaves], dtype=bool),
             is_last=np.isin(np.arange(len(leaves)), last),
+            lists=_joined([column.lists[1] for column in listed]),
             tables=np.cumsum([0, *(len(column.terms) + 1 for column in columns)]).astype(np.int64),
         )
+
+
+def _listed(leaves: Sequence[AnyOf | NoneOf], segment: Segment) -> list[TermColumn]:
+    """The leaves' columns of which rows have several terms, each once."""
+    columns = dict.fromkeys(segment.terms[leaf.field] for leaf in leaves)
+    return [column for column in columns if not column.is_single_or_none]
+
+
+def _numbers(column: TermColumn, begins: dict[TermColumn, int]) -> np.ndarray:
+    """(n,) int32: each row's one code, or the ~ of where its list begins, the column's lists beginning as given."""
+    if column not in begins:
+        return column.single_codes
+    numbers, before = column.lists[0], np.int32(begins[column])
+    return np.where(numbers < 0, numbers - before, numbers) if before else numbers
+
+
+def _joined(lists: list[np.ndarray]) -> np.ndarray:
+    """int32, one after another; a single one is not copied."""
+    return lists[0] if len(lists) == 1 else np.concatenate([np.empty(0, dtype=np.int32), *lists])
 
 
 def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:

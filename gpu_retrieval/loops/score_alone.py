@@ -9,7 +9,7 @@ import numpy as np
 
 from gpu_retrieval.loops import simd, simd_int8
 from gpu_retrieval.loops.score_held import prune, score_held
-from gpu_retrieval.loops.score_rows import ask_for_codes, is_excluded, may_be_excluded
+from gpu_retrieval.loops.score_rows import ask_for_codes, is_excluded, may_be_excluded, of_codes
 from gpu_retrieval.loops.score_state import ALONE, inline, inner
 from gpu_retrieval.loops.simd import LANES
 
@@ -55,8 +55,8 @@ def _passing(work, s, cells, n):
     for field in range(len(work.spans)):
         codes = RANKS + (len(work.low) + field) * LANES
         for i in range(n):
-            let = np.uint64(s.tables[work.tables[field] + s.sums[codes + i]] & np.uint16(1))
-            holding |= let << np.uint64(i)
+            let = of_codes(work, field, s.tables[work.tables[field] :], s.sums[codes + i])
+            holding |= np.uint64(let & np.uint16(1)) << np.uint64(i)
         if work.is_last[field]:
             passing, holding = passing & holding, np.uint64(0)
     unmasked = passing

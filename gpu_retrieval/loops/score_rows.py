@@ -60,6 +60,7 @@ def bring_in(jobs, work, s, start, step, n, more):
             s.priors[i] = jobs.priors[jobs.base + row]
         for r in range(len(work.numbers)):
             s.ranks[r * stretch + i] = work.numbers[r, row]
+        ask_for_lists(work, row)
         i += 1
 
 
@@ -82,6 +83,17 @@ def _bring_in_neighbours(jobs, work, s, i, row, words):
         simd.store(s.priors, i, simd.load(jobs.priors, jobs.base + row))
     for r in range(len(work.numbers)):
         simd.store(s.ranks, r * stretch + i, simd.load(work.numbers[r], row))
+    for lane in range(LANES if len(work.lists) else 0):
+        ask_for_lists(work, row + lane)
+
+
+@inline
+def ask_for_lists(work, row):
+    """The lists of a row's codes are read soon."""
+    for field in range(len(work.spans) if len(work.lists) else 0):
+        number = work.numbers[len(work.low) + field, row]
+        if number < 0:
+            simd.prefetch(work.lists, np.int64(~number))
 
 
 @inner
@@ -95,12 +107,30 @@ def table_codes(work, s, q0, n_queries):
             lane, first, last = np.uint16(1 << (q % LANES)), work.spans[field, q0 + q, 0], work.spans[field, q0 + q, 1]
             at = q // LANES * n_codes
             table = s.tables[at + work.tables[field] : at + work.tables[field + 1]]
-            if first < 0 or work.is_none_of[field]:
+            if first < 0 and not work.is_none_of[field]:
                 for code in range(len(table)):
                     table[code] |= lane
-            # Set, or else no longer set.
             for i in range(first, last):
-                table[work.terms[i]] ^= lane
+                table[work.terms[i]] |= lane
+
+
+@inline
+def of_codes(work, field, table, number):
+    """What a table of a field's codes has for a row's, that of any of them: a bit for each query which it is let pass.
+
+    `number` is the row's of the field.
+    """
+    if number >= 0:
+        lanes = table[np.uint64(number)]
+    else:
+        at = np.int64(~number)
+        code, lanes = work.lists[at], np.uint16(0)
+        while code >= 0:
+            lanes |= table[np.uint64(code)]
+            at += 1
+            code = work.lists[at]
+        lanes |= table[np.uint64(~code)]
+    return lanes ^ np.uint16(0xFFFF if work.is_none_of[field] else 0)
 
 
 @inline
@@ -108,16 +138,24 @@ def has_codes(work, query, row):
     """Whether a query lets a row's codes of the fields of terms pass, without the tables."""
     passes, holds = True, False
     for field in range(len(work.spans)):
-        holds |= _has_code(work, field, query, work.numbers[len(work.low) + field, row])
+        holds |= _has_codes(work, field, query, work.numbers[len(work.low) + field, row])
         if work.is_last[field]:
             passes, holds = passes and holds, False
     return passes
 
 
 @inline
-def _has_code(work, field, query, code):
+def _has_codes(work, field, query, number):
     first, last = work.spans[field, query, 0], work.spans[field, query, 1]
-    return first < 0 or _has(work.terms, first, last, code) != work.is_none_of[field]
+    if first < 0:
+        return True
+    if number >= 0:
+        return _has(work.terms, first, last, number) != work.is_none_of[field]
+    at, has = np.int64(~number), False
+    while not has and work.lists[at] >= 0:
+        has = _has(work.terms, first, last, work.lists[at])
+        at += 1
+    return (has or _has(work.terms, first, last, ~work.lists[at])) != work.is_none_of[field]
 
 
 @inline
@@ -173,7 +211,7 @@ def let_pass(work, s, cells, step, n, q0, lane0, n_lanes):
         codes = s.ranks[(n_ranges + field) * stretch :]
         is_first, is_last, either = field == 0 or work.is_last[field - 1], work.is_last[field], s.either
         for i in range(n):
-            holding = table[np.uint64(codes[i])]
+            holding = of_codes(work, field, table, codes[i])
             if not is_first:
                 holding |= either[i]
             if is_last:

@@ -61,7 +61,8 @@ class Work(NamedTuple):
     its candidates from `offsets`, where that is not empty. Of a field it asks one of the codes `terms[first:last]` of
     `spans` (t, queries, 2), ascending, or none of them where the field `is_none_of`, or nothing where `first` is -1.
     Neighbouring fields are alternatives, of which one must hold, up to one that `is_last`. Field f has the codes from
-    `tables[f]` to `tables[f + 1]` of a table of all, the last for rows that have no term.
+    `tables[f]` to `tables[f + 1]` of a table of all, the last for rows that have no term. A number
+    below 0 is the ~ of where in `lists` the row's codes begin; the last of them is there as its ~.
     Query q is not shown the rows `excluded[first:last]`, ascending, of `excluded_spans` (queries, 2), which is empty
     where there are none; `n_matches` counts them. No query lies in two pieces.
     """
@@ -76,6 +77,7 @@ class Work(NamedTuple):
     spans: np.ndarray
     is_none_of: np.ndarray
     is_last: np.ndarray
+    lists: np.ndarray
     tables: np.ndarray
     mask: np.ndarray
     offsets: np.ndarray

@@ -163,7 +163,7 @@ def _entries(sources: str) -> tuple[Any, ...]:
         """Upper bounds of all entries' rows into `shorts`."""
         _ = sources
         for thread in prange(threads):
-            room = make_room(asking.d, len(asking.ranges))
+            room = make_room(asking.d, len(asking.numbers), asking.tables[-1], asking.n_slots)
             for p in range(thread, len(entries.pieces), threads):
                 bound_piece(jobs, asking, entries, room, p)
 
@@ -188,7 +188,7 @@ def _entries(sources: str) -> tuple[Any, ...]:
         """Final keys of the rows in reach of the queries [first, last), whose first is at `key_starts[first]`."""
         _ = sources
         for thread in prange(threads):
-            room = make_room(asking.d, len(asking.ranges))
+            room = make_room(asking.d, 0, 0, 0)
             for p in range(thread, len(entries.pieces), threads):
                 _score_piece(jobs, asking, entries, room, p, first_query, last_query, key_starts, keys)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpu_retrieval.loops import simd, simd_int8
 from gpu_retrieval.loops.score_final import floor32, key_score, last_key
-from gpu_retrieval.loops.score_rows import place_of
+from gpu_retrieval.loops.score_rows import ask_for_lists, place_of
 from gpu_retrieval.loops.score_state import LINE, inline, inner
 from gpu_retrieval.loops.simd import LANES
 from gpu_retrieval.loops.term_state import (
@@ -27,6 +27,7 @@ from gpu_retrieval.loops.term_state import (
     SLACK,
     TRAITS,
     UNIT,
+    WORDS,
 )
 from gpu_retrieval.topk import NO_KEY
 
@@ -36,8 +37,8 @@ def _ask_for_codes(jobs, asking, row, words):
     for j in range(0, words, LINE):
         simd.prefetch(jobs.coarse, row * words + j)
     simd.prefetch(jobs.bounds, 2 * row)
-    for r in range(len(asking.ranges)):
-        simd.prefetch(asking.ranges[r], row)
+    for r in range(len(asking.numbers)):
+        simd.prefetch(asking.numbers[r], row)
 
 
 @inner
@@ -60,8 +61,9 @@ def _bring_in(jobs, asking, entries, room, block):
         widest, longest = max(widest, room.scales[i]), max(longest, room.lengths[i])
         if len(jobs.priors):
             room.priors[i] = jobs.priors[jobs.base + row]
-        for r in range(len(asking.ranges)):
-            room.ranks[r * BLOCK + i] = asking.ranges[r, row]
+        for r in range(len(asking.numbers)):
+            room.numbers[r * BLOCK + i] = asking.numbers[r, row]
+        ask_for_lists(asking, row)
         is_open = len(asking.alive) == 0 or asking.alive[jobs.base + row]
         room.open[i // LANES] |= np.uint64(is_open) << np.uint64(i % LANES)
     entries.widths[block, 0], entries.widths[block, 1] = widest, longest
@@ -69,12 +71,68 @@ def _bring_in(jobs, asking, entries, room, block):
 
 
 @inner
+def _note_codes(asking, room, n):
+    """Which of the block's n rows have each code of terms."""
+    for i in range(room.n_used[0]):
+        room.slots[room.used[i]] = -1
+    room.n_used[0] = 0
+    for field in range(len(asking.spans)):
+        numbers, first = (len(asking.low) + field) * BLOCK, asking.tables[field]
+        for i in range(n):
+            at = np.int64(room.numbers[numbers + i])
+            if at >= 0:
+                _note_code(room, first + at, i)
+                continue
+            at = ~at
+            while asking.lists[at] >= 0:
+                _note_code(room, first + asking.lists[at], i)
+                at += 1
+            _note_code(room, first + ~asking.lists[at], i)
+
+
+@inline
+def _note_code(room, code, i):
+    slot = np.int64(room.slots[code])
+    if slot < 0:
+        slot = room.n_used[0]
+        room.slots[code], room.used[slot], room.n_used[0] = slot, code, slot + 1
+        for word in range(WORDS):
+            room.having[slot * WORDS + word] = 0
+    room.having[slot * WORDS + i // 64] |= np.uint64(1) << np.uint64(i % 64)
+
+
+@inner
+def _let_by_terms(asking, room, q):
+    """Which of the block's rows the query's terms let pass, into `let`."""
+    every = ~np.uint64(0)
+    a0 = a1 = a2 = a3 = every
+    e0 = e1 = e2 = e3 = np.uint64(0)
+    for field in range(len(asking.spans)):
+        first, last, codes = asking.spans[field, q, 0], asking.spans[field, q, 1], asking.tables[field]
+        h0 = h1 = h2 = h3 = every if first < 0 else np.uint64(0)
+        for i in range(first if first >= 0 else last, last):
+            slot = WORDS * np.int64(room.slots[codes + asking.terms[i]])
+            if slot >= 0:
+                h0, h1 = h0 | room.having[slot], h1 | room.having[slot + 1]
+                h2, h3 = h2 | room.having[slot + 2], h3 | room.having[slot + 3]
+        if asking.is_none_of[field] and first >= 0:
+            h0, h1, h2, h3 = ~h0, ~h1, ~h2, ~h3
+        e0, e1, e2, e3 = e0 | h0, e1 | h1, e2 | h2, e3 | h3
+        if asking.is_last[field]:
+            a0, a1, a2, a3 = a0 & e0, a1 & e1, a2 & e2, a3 & e3
+            e0 = e1 = e2 = e3 = np.uint64(0)
+    room.let[0], room.let[1], room.let[2], room.let[3] = a0, a1, a2, a3
+
+
+@inner
 def _passing(asking, entries, room, q, e, n, group):
-    """Which of sixteen rows pass the query's ranges and its mask, as bits."""
+    """Which of sixteen rows pass what the query asks, as bits."""
     at, passing = group * LANES, np.uint64(0xFFFF)
+    if len(asking.spans):
+        passing &= room.let[at // 64] >> np.uint64(at % 64)
     for r in range(len(asking.low)):
         low, high = simd.spread(asking.low[r, q]), simd.spread(asking.high[r, q])
-        passing &= simd.between(simd.load(room.ranks, r * BLOCK + at), low, high)
+        passing &= simd.between(simd.load(room.numbers, r * BLOCK + at), low, high)
     for i in range(min(LANES, n - at) if len(entries.mask) else 0):
         passing &= ~(np.uint64(not entries.mask[entries.cells[e] + at + i]) << np.uint64(i))
     return passing
@@ -89,7 +147,7 @@ def _keep_bounds(jobs, asking, entries, room, q, e, place, n, group, sums):
     if len(jobs.priors):
         upper = simd.times_plus(simd.load(room.priors, at), simd.spread_at(traits, trait + UNIT), upper)
     passing = room.open[group]
-    if len(asking.low) or len(entries.mask):
+    if len(asking.numbers) or len(entries.mask):
         passing &= _passing(asking, entries, room, q, e, n, group)
     bounds = simd.times(upper, simd.spread_at(traits, trait + SHORT))
     bounds = simd.larger(bounds, simd.spread(np.float32(ANYTHING)))
@@ -141,12 +199,16 @@ def _ask_for_bounds(asking, entries, place, n, words):
 def bound_piece(jobs, asking, entries, room, p):
     block, first, last = entries.pieces[p, 0], entries.pieces[p, 1], entries.pieces[p, 2]
     n, words = _bring_in(jobs, asking, entries, room, block), (asking.d + 3) // 4
+    if len(asking.spans):
+        _note_codes(asking, room, n)
     for place in range(first, min(first + ENTRIES_AHEAD, last)):
         _ask_for_bounds(asking, entries, place, n, words)
     for place in range(first, last):
         if place + ENTRIES_AHEAD < last:
             _ask_for_bounds(asking, entries, place + ENTRIES_AHEAD, n, words)
         q, e = np.int64(entries.by_block[place, 0]), np.int64(entries.by_block[place, 1])
+        if len(asking.spans):
+            _let_by_terms(asking, room, q)
         _meet(jobs, asking, entries, room, q, e, SHORTS * np.int64(entries.by_block[place, 2]), n)
 
 

@@ -12,6 +12,8 @@ from gpu_retrieval.loops.simd import LANES
 
 # Rows of a block.
 BLOCK = 256
+# Words of a bit for each of them.
+WORDS = BLOCK // 64
 # Bounds of an entry take whole registers of int16.
 SHORTS = 2 * LANES
 # Bounds that no row and that every row which passes has, and the largest.
@@ -51,9 +53,10 @@ class Entries(NamedTuple):
 
 class Asking(NamedTuple):
     """The batch's `queries` flat, `d` components each, their `codes` as words, what is added to their sums (`offsets`)
-    and `traits`; `ranges` (r, n) int32, the rows' ranks.
+    and `traits`.
 
-    A query must pass each range [`low`, `high`] (r, queries). `alive` (n,) bool is empty where every row is.
+    What they must pass is told as in `score_state.Work`, from `numbers` on. `alive` (n,) bool is empty where every row
+    is. A block has `n_slots` different codes at most.
     """
 
     queries: np.ndarray
@@ -61,15 +64,24 @@ class Asking(NamedTuple):
     codes: np.ndarray
     offsets: np.ndarray
     traits: np.ndarray
-    ranges: np.ndarray
+    numbers: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    terms: np.ndarray
+    spans: np.ndarray
+    is_none_of: np.ndarray
+    is_last: np.ndarray
+    lists: np.ndarray
+    tables: np.ndarray
+    n_slots: int
     alive: np.ndarray
 
 
 class Room(NamedTuple):
     """What a thread needs of a block: its `codes` by registers of sixteen rows, and what bounds and filters need.
 
+    A code of terms that any row has is in one of the `n_used` slots: `slots[code]`, -1 without; `used` are those codes,
+    `having` the rows that have each, WORDS words of bits. `let` are those that a query's terms let pass, as many.
     For final scores the `vectors` and `rank` of the rows that are `wanted`, and the query's components as `wide`.
     """
 
@@ -77,7 +89,12 @@ class Room(NamedTuple):
     scales: np.ndarray
     lengths: np.ndarray
     priors: np.ndarray
-    ranks: np.ndarray
+    numbers: np.ndarray
+    slots: np.ndarray
+    used: np.ndarray
+    n_used: np.ndarray
+    having: np.ndarray
+    let: np.ndarray
     open: np.ndarray
     wanted: np.ndarray
     vectors: np.ndarray
@@ -87,19 +104,24 @@ class Room(NamedTuple):
     bits: np.ndarray
 
 
-def room_bytes(d: int, n_ranges: int) -> int:
+def room_bytes(d: int, n_numbers: int, n_codes: int, n_slots: int) -> int:
     """Bytes of a `Room`."""
-    return BLOCK * (5 * d + 4 * n_ranges + 32) + 16 * d + 4096
+    return BLOCK * (5 * d + 4 * n_numbers + 32) + 16 * d + 4096 + 4 * n_codes + (8 * WORDS + 4) * n_slots
 
 
 @njit(nogil=True)
-def make_room(d, n_ranges):
+def make_room(d, n_numbers, n_codes, n_slots):
     return Room(
         on_lines(BLOCK * ((d + 3) // 4)),
         np.zeros(BLOCK, np.float32),
         np.zeros(BLOCK, np.float32),
         np.zeros(BLOCK, np.float32),
-        np.zeros(n_ranges * BLOCK, np.int32),
+        np.zeros(n_numbers * BLOCK, np.int32),
+        np.full(n_codes, -1, np.int32),
+        np.empty(n_slots, np.int32),
+        np.zeros(1, np.int64),
+        np.empty(WORDS * n_slots, np.uint64),
+        np.empty(WORDS, np.uint64),
         np.zeros(BLOCK // LANES, np.uint64),
         np.zeros(BLOCK, np.bool_),
         on_lines(BLOCK * d).view(np.float32),

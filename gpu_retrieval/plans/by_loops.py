@@ -94,6 +94,7 @@ class ByLoops:
             np.ascontiguousarray(self.asked.spans[:, span]),
             self.asked.is_none_of,
             self.asked.is_last,
+            self.loops.fixed(self.asked.lists),
             self.asked.tables,
             np.empty(0, dtype=bool) if found.mask is None else found.mask,
             found.cells.offsets,

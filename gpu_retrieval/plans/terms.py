@@ -13,7 +13,7 @@ import numpy as np
 
 from gpu_retrieval.filters.cells import Cells, passing
 from gpu_retrieval.filters.excluded import Excluded
-from gpu_retrieval.filters.side_checks import rank_ranges, side_by_side
+from gpu_retrieval.filters.side_checks import SideChecks
 from gpu_retrieval.loops import compiled
 from gpu_retrieval.plans.shared import shared
 from gpu_retrieval.sharing.term_draws import TermCodes, TermDraw, batch_bytes
@@ -35,9 +35,11 @@ def search(task: SearchTask) -> Hits:
 def has_room(task: SearchTask, draw: TermDraw) -> bool:
     """Whether the budget has room for what threads and columns take, and for the query that takes most."""
     loops, scoring, d, k = compiled.terms(), compiled.scoring(), task.queries.shape[1], min(task.k, task.n_alive)
-    of_threads = scoring.n_threads() * (scoring.scratch_bytes(1, 0, d, k, 0) + loops.room_bytes(d, len(draw.ranges)))
-    n_rows = max(len(segment) for segment in task.segments)
-    of_columns = 4 * n_rows * len(draw.ranges) if len(draw.ranges) > 1 else 0
+    checks, hosts = SideChecks(draw.ranges, draw.terms), [segment.host for segment in task.segments]
+    n_codes, n_slots = (max(map(of, hosts)) for of in (checks.n_codes, checks.n_slots))
+    room_bytes = loops.room_bytes(d, checks.n_numbers, n_codes, n_slots)
+    of_threads = scoring.n_threads() * (scoring.scratch_bytes(1, 0, d, k, 0) + room_bytes)
+    of_columns = checks.n_copied(task.segments)
     of_columns += BYTES_PER_BLOCK * max(len(codes.block_rows) for codes in draw.codes)
     most = int(draw.n_bytes.max()) + 5 * d
     return d <= loops.MOST_COMPONENTS and max(4 * of_threads, 8 * of_columns, 16 * most) <= task.memory_budget
@@ -47,7 +49,7 @@ class ByTerms:
     """A search; its buffers are used again by every batch."""
 
     def __init__(self, task: SearchTask, draw: TermDraw) -> None:
-        self.task, self.draw = task, draw
+        self.task, self.draw, self.checks = task, draw, SideChecks(draw.ranges, draw.terms)
         self.loops, self.scoring = compiled.terms(), compiled.scoring()
         self.k = min(task.k, task.n_alive)
         self.excluded = None if task.exclude is None else Excluded(task)
@@ -101,10 +103,11 @@ class ByTerms:
         codes, traits = on_lines((n * Coarse.words(d),), np.int32), on_lines((n * loops.TRAITS,), np.float32)
         offsets = np.empty(n, dtype=np.int32)
         loops.take_queries(jobs, queries, codes, offsets, traits)
-        ranks, low, high = rank_ranges(self.draw.ranges, segment.host, np.arange(start, stop))
-        ranges = self.scoring.fixed(side_by_side(ranks, len(segment)))
+        fixed, asked = self.scoring.fixed, self.checks.asked(task.groups, np.arange(start, stop), segment)
         return loops.Asking(
-            queries.reshape(-1), d, codes, offsets, traits, ranges, low, high,
+            queries.reshape(-1), d, codes, offsets, traits, fixed(asked.numbers), asked.low, asked.high,
+            fixed(asked.terms), asked.spans, asked.is_none_of, asked.is_last, fixed(asked.lists),
+            asked.tables, self.checks.n_slots(segment.host),
             np.empty(0, dtype=bool) if task.alive is None else task.alive,
         )  # fmt: skip
 

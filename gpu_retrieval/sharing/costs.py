@@ -25,6 +25,8 @@ PAIR_COMPONENT_NS, TOGETHER, ALONE = 0.095, 16, 0.25
 # For each clause of a query's own: with the queries of a register, or by a mask for each pair. The latter also for a
 # clause that a group shares where rows have several terms, and each row.
 SIDE_NS, CHECK_NS = 0.75, 8.0
+# More of a clause of which rows have several terms: a row's list brought in, and with the queries of a register.
+LIST_NS, LISTED_NS = 15.0, 3.0
 # Of a query's k best, or of what passes if that is less; and for each of its components.
 RESULT_NS, RESULT_COMPONENT_NS = 34.0, 0.22
 # Of what is met to find the limit, which grows with the root of k and of the rows that pass.
@@ -40,17 +42,17 @@ def result_ns(d: int, k: int, n_passing: float | np.ndarray) -> np.ndarray:
 
 def shared_ns(*, single: bool) -> float:
     """What a clause that a group shares costs each row that it draws; `single` where no row has two of its terms."""
-    return KEEP_NS if single else CHECK_NS
+    return KEEP_NS if single else CHECK_NS + LIST_NS
 
 
 @dataclass(frozen=True, eq=False)
 class GroupCounts:
     """(groups,) numbers of each: queries (`sizes`), rows `drawn`, what they cost by clauses that all share (`keep_ns`).
 
-    `share` of the rows is left by those, and `own_share` of that by the `n_own` clauses of a query. `is_first` of those
-    that draw the same rows; `in_order` where rows are drawn in their order. With `beside` own clauses are checked for
-    the queries of a register at once. Where groups share one clause each, of whose field no row has two terms,
-    `n_terms` is how many the field has.
+    `share` of the rows is left by those, and `own_share` of that by the `n_own` clauses of a query, `n_listed` of which
+    are on terms that a row may have several of. `is_first` of those that draw the same rows; `in_order` where rows are
+    drawn in their order. With `beside` own clauses are checked for the queries of a register at once. Where groups
+    share one clause each, of whose field no row has two terms, `n_terms` is how many the field has.
     """
 
     sizes: np.ndarray
@@ -60,6 +62,7 @@ class GroupCounts:
     keep_ns: np.ndarray
     own_share: np.ndarray
     n_own: np.ndarray
+    n_listed: np.ndarray
     in_order: np.ndarray
     beside: bool
     n_terms: int | None
@@ -70,7 +73,9 @@ class GroupCounts:
         registers = np.where(alone, ALONE, -(-self.sizes // TOGETHER))
         is_seen_coming = self.in_order & (self.share >= IN_ORDER_SHARE) & ~alone
         gather_ns = GATHER_COMPONENT_NS * d + np.where(is_seen_coming, 0, GATHER_NS)
-        per_register = PAIR_COMPONENT_NS * d + (SIDE_NS * self.n_own if self.beside else 0)
+        beside_ns = SIDE_NS * self.n_own + LISTED_NS * self.n_listed if self.beside else 0
+        per_register = PAIR_COMPONENT_NS * d + beside_ns
+        gather_ns = gather_ns + (LIST_NS * self.n_listed if self.beside else 0)
         per_row = -(-self.sizes // MOST_TOGETHER) * gather_ns + registers * per_register
         per_query = result_ns(d, k, rows * self.own_share) + (0 if self.beside else CHECK_NS * self.n_own * rows)
         scoring = float((rows * per_row + self.sizes * per_query).sum())

@@ -18,7 +18,16 @@ import numpy as np
 from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Clause, NoneOf, TermClause
 from gpu_retrieval.ragged import Ragged, numbered
 from gpu_retrieval.sharing.costs import GroupCounts, shared_ns
-from gpu_retrieval.sharing.parts import NO_DRIVER, Parts, TermSets, applies_to, has_one_term, is_side_check, term_counts
+from gpu_retrieval.sharing.parts import (
+    NO_DRIVER,
+    Parts,
+    TermSets,
+    applies_to,
+    has_one_term,
+    is_side_check,
+    n_lists,
+    term_counts,
+)
 from gpu_retrieval.stored.segments import DeviceSegment
 
 UNDRIVEN = -1
@@ -85,6 +94,7 @@ class _Grouping:
     ) -> None:
         self.parts, self.sets, self.shares, self.segments = own.parts, own.sets, own.shares, own.segments
         self.beside = [beside and is_side_check(part, own.segments) for part in own.parts]
+        self.n_listed = [n_lists(part, own.segments) for part in own.parts]
         # The last is of those that nothing drives.
         self.in_order = np.append(own.in_runs, True)
         self.by_query, self.n_drawn = by_query, n_drawn
@@ -148,7 +158,7 @@ class _Grouping:
         first[group[::-1]] = np.arange(len(group))[::-1]
         by = self.by_query[first]
         share, own_share = np.ones(len(first)), np.ones(len(first))
-        keep_ns, n_kept, n_own, beside = np.zeros(len(first)), np.zeros(len(first)), np.zeros(len(first)), True
+        (keep_ns, n_kept, n_own, n_listed), beside = np.zeros((4, len(first))), True
         for number, is_beside in enumerate(self.beside):
             apart = by != number
             if number in adopted:
@@ -158,6 +168,7 @@ class _Grouping:
             elif apart.any():
                 own_share[apart] *= self.shares[number]
                 n_own += apart
+                n_listed += apart * self.n_listed[number]
                 # One part that the scoring loops cannot check, and a mask is made for all of them.
                 beside &= is_beside
         counts = GroupCounts(
@@ -168,6 +179,7 @@ class _Grouping:
             keep_ns=keep_ns,
             own_share=own_share,
             n_own=n_own,
+            n_listed=n_listed,
             in_order=self.in_order[by],
             beside=beside,
             n_terms=self._n_terms(adopted) if (n_kept <= 1).all() else None,

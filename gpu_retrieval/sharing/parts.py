@@ -103,15 +103,15 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 
 def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
-    """Whether the scoring loops can check the part beside the scores: a range, or terms of which no row has two.
+    """Whether the scoring loops can check the part beside the scores: a range, terms of which it asks any or none.
 
     Also a OneOf of such AnyOf.
     """
     if isinstance(part, OneOf):
-        single = [isinstance(clause, AnyOf) and has_one_term(clause, segments) for clause in part.clauses]
-        return len(single) > 0 and all(single)
+        are_checks = [isinstance(clause, AnyOf) and is_side_check(clause, segments) for clause in part.clauses]
+        return len(are_checks) > 0 and all(are_checks)
     if isinstance(part, (AnyOf, NoneOf)):
-        return has_one_term(part, segments)
+        return all(segment.host.terms[part.field].can_list for segment in segments)
     # What is missing lies beyond one end of the ranks.
     return isinstance(part, Between) and (part.lo is None or part.hi is None or not part.missing_passes)
 
@@ -124,6 +124,12 @@ def alternatives(part: Clause) -> tuple[AnyOf | NoneOf, ...]:
 def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
     """Whether each job has one term of the clause's field, or none."""
     return all(segment.host.terms[part.field].is_single_or_none for segment in segments)
+
+
+def n_lists(part: Clause, segments: list[DeviceSegment]) -> int:
+    """Of a side check, the leaves on a field of which a job may have several terms."""
+    leaves = alternatives(part) if isinstance(part, (AnyOf, NoneOf, OneOf)) else ()
+    return sum(isinstance(leaf, (AnyOf, NoneOf)) and not has_one_term(leaf, segments) for leaf in leaves)
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:

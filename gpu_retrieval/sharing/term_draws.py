@@ -1,7 +1,7 @@
 """Queries that draw their jobs by terms of one field, and what drawing them term at a time would cost.
 
 All queries must have the AnyOf that they are driven by. Ranges are checked beside the products, and so are terms of
-which job and query have one each; what else a filter asks is checked by a mask.
+which a query asks any or none; what else a filter asks is checked by a mask.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf
 from gpu_retrieval.loops import compiled
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.sharing.groups import Groups
-from gpu_retrieval.sharing.parts import TermSets, conjuncts, has_one_term, is_side_check
+from gpu_retrieval.sharing.parts import TermSets, alternatives, conjuncts, has_one_term, is_side_check
 from gpu_retrieval.stored.columns import TermColumn
 from gpu_retrieval.stored.segments import DeviceSegment
 
@@ -30,6 +30,8 @@ START_NS = 6_000_000.0
 QUERY_NS, RESULT_NS, ENTRY_NS, BRING_COMPONENT_NS = 3_300.0, 33.0, 380.0, 0.7
 # Of a pair of query and job: for each component, where two terms may have the job, and where a mask is made.
 PAIR_COMPONENT_NS, REPEAT_NS, CHECK_NS = 0.009, 6.0, 12.0
+# Of a clause on terms: of a pair of query and block, and of a job brought in.
+LEAF_ENTRY_NS, LEAF_NS = 90.0, 12.0
 
 
 def batch_bytes(memory_budget: int) -> int:
@@ -98,7 +100,7 @@ def _sums(sets: Ragged, of_code: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class TermDraw:
-    """All queries draw their jobs by `driver`, and check `ranges` beside the products and `left` by a mask.
+    """All queries draw their jobs by `driver`, and check `ranges` and `terms` beside the products, `left` by a mask.
 
     With `repeats` two terms may have the same job. `codes` are of each segment; `n_bytes` (queries,) int64 is what
     each query takes of a batch, but for its components.
@@ -106,6 +108,7 @@ class TermDraw:
 
     driver: AnyOf
     ranges: Sequence[Between | AnyOf]
+    terms: Sequence[AnyOf | NoneOf | OneOf]
     left: Clause | None
     repeats: bool
     codes: list[TermCodes]
@@ -117,12 +120,15 @@ class TermDraw:
         if where is None or groups.n_undriven == len(groups.order):
             return None
         most = groups.drivers[int(np.bincount(groups.driver, np.diff(groups.starts)).argmax())]
-        ranges, left, driver = list[Between | AnyOf](), list[Clause](), None
+        ranges, terms = list[Between | AnyOf](), list[AnyOf | NoneOf | OneOf]()
+        left, driver = list[Clause](), None
         for part in conjuncts(where, np.ones(len(groups.order), dtype=bool)):
             if driver is None and isinstance(part, AnyOf) and _is_same(part, most):
                 driver = part
             elif isinstance(part, (AnyOf, Between)) and _is_range(part, segments):
                 ranges.append(part)
+            elif isinstance(part, (AnyOf, NoneOf, OneOf)) and is_side_check(part, segments):
+                terms.append(part)
             else:
                 left.append(part)
         if driver is None or driver.missing_passes or driver.applies is not None:
@@ -132,17 +138,18 @@ class TermDraw:
         n_bytes = np.full(len(groups.order), BYTES_PER_QUERY, dtype=np.int64)
         for some in codes:
             n_bytes += BYTES_PER_ENTRY * some.n_entries + BYTES_PER_PLACE * some.n_places
-        return cls(driver, ranges, AllOf(*left) if left else None, repeats, codes, n_bytes)
+        return cls(driver, ranges, terms, AllOf(*left) if left else None, repeats, codes, n_bytes)
 
     def cost_ns(self, d: int, k: int, memory_budget: int) -> float:
         """The estimate for all queries, to be held against that of `Groups`."""
         n_batches, n_met = max(1.0, float(self.n_bytes.sum()) / batch_bytes(memory_budget)), 0
         each_ns = PAIR_COMPONENT_NS * d + (0.0 if self.left is None else CHECK_NS)
         each_ns, cost = each_ns + (REPEAT_NS if self.repeats else 0.0), START_NS
+        n_leaves = sum(len(alternatives(part)) for part in self.terms)
         for codes in self.codes:
             n_pairs = compiled.terms().SHORTS * int(codes.n_places.sum())
-            cost += ENTRY_NS * int(codes.n_entries.sum()) + each_ns * n_pairs
-            cost += BRING_COMPONENT_NS * d * n_batches * codes.n_rows_asked(1 / n_batches)
+            cost += (ENTRY_NS + LEAF_ENTRY_NS * n_leaves) * int(codes.n_entries.sum()) + each_ns * n_pairs
+            cost += (BRING_COMPONENT_NS * d + LEAF_NS * n_leaves) * n_batches * codes.n_rows_asked(1 / n_batches)
             n_met += n_pairs
         n_queries = len(self.n_bytes)
         return cost + n_queries * (QUERY_NS + RESULT_NS * min(k, n_met / max(1, n_queries)))
@@ -161,5 +168,6 @@ def _is_same(part: AnyOf, driver: AnyOf | AllIn | None) -> bool:
 
 def _is_range(part: AnyOf | Between, segments: list[DeviceSegment]) -> bool:
     """A range of numbers, or of one code: a term of which jobs have one and queries ask for one."""
-    one_code = isinstance(part, Between) or (not part.missing_passes and bool((np.diff(part.rows.offsets) <= 1).all()))
-    return one_code and is_side_check(part, segments)
+    if isinstance(part, AnyOf) and (part.missing_passes or (np.diff(part.rows.offsets) > 1).any()):
+        return False
+    return is_side_check(part, segments) and (isinstance(part, Between) or has_one_term(part, segments))

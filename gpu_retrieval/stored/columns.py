@@ -97,6 +97,33 @@ class TermColumn:
         return self.forward[1] if self.is_single else self.code_of_row
 
     @cached_property
+    def lists(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) int32 of each row, and int32 lists: the row's one code, or as its ~ where the list of its codes begins.
+
+        The last code of a list is there as its ~. A code is a place in `terms`, or of a row without any the one after
+        the last. Made once, of a column that `can_list`.
+        """
+        offsets, codes = self.forward
+        lengths = np.diff(offsets)
+        has_many = lengths > 1
+        listed = codes[np.repeat(has_many, lengths)]
+        ends = np.cumsum(lengths[has_many])
+        listed[ends - 1] = ~listed[ends - 1]
+        numbers = self.code_of_row
+        numbers[has_many] = ~(ends - lengths[has_many]).astype(np.int32)
+        return numbers, listed
+
+    @property
+    def can_list(self) -> bool:
+        """Whether an int32 says where the codes of a row begin."""
+        return len(self.rows) < MAX_ROWS
+
+    @cached_property
+    def most_terms(self) -> int:
+        """Terms that a row has at most."""
+        return int(np.bincount(self.rows, minlength=1).max(initial=0))
+
+    @cached_property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
         """(T + 1,) int64 where each term's postings start, and how many there are: one more, of none."""
         return self.starts, np.append(np.diff(self.starts), 0)

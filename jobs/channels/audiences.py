@@ -220,7 +220,8 @@ def _audience(
     found = Found.nothing()
     eligible = np.zeros(len(jobs), np.int64)
     for number, band in enumerate(bands):
-        of_band = AllOf(AnyOf(NODE_FIELD, band), *[NoneOf(NODE_FIELD, better) for better in bands[:number]])
+        better = [NoneOf(NODE_FIELD, Ragged.side_by_side(bands[:number]))] if number else []
+        of_band = AllOf(AnyOf(NODE_FIELD, band), *better)
         for lead, place in ((0.5, AnyOf(REGION, regions)), (0.0, NoneOf(REGION, regions))):
             hits = index.search(
                 np.zeros((len(jobs), 1), np.float32),

@@ -217,7 +217,9 @@ def evidence_of(
         elif name == "apply_chain":
             evidence[at] = nearest_acted(whose[at], jobs[at], applied, inventory)
         elif name == "graph":
-            evidence[at] = first_shared(whose[at], inventory.terms_of(NODE_FIELD, jobs[at]), _joined(query.bands))
+            evidence[at] = first_shared(
+                whose[at], inventory.terms_of(NODE_FIELD, jobs[at]), Ragged.side_by_side(query.bands)
+            )
         else:
             fields = ("region",) if name == "popular" else EVIDENCE_FIELDS
             evidence[at] = shared_term(whose[at], jobs[at], fields, query, inventory)
@@ -281,13 +283,3 @@ def first_shared(whose: np.ndarray, carried: tuple[np.ndarray, np.ndarray], want
     shared = np.full(len(whose), NO_EVIDENCE, np.int64)
     shared[found] = wanted.values[first[found]]
     return shared
-
-
-def _joined(bands: list[Ragged]) -> Ragged:
-    """The bands of each row one after the other."""
-    if not bands:
-        return Ragged(np.zeros(1, np.int64), np.zeros(0, np.int32))
-    rows = np.concatenate([band.row_numbers() for band in bands])
-    values = np.concatenate([band.values for band in bands])
-    order = np.argsort(rows, kind="stable")
-    return Ragged(np.r_[0, np.cumsum(np.bincount(rows, minlength=len(bands[0])))].astype(np.int64), values[order])

@@ -184,8 +184,9 @@ def _work(batch: Batch) -> Clause:
 
 def _node_bands(bands: list[Ragged]) -> list[list[Clause]]:
     """A node of this band and none of a better one, so that no job is counted twice."""
+    better = [Ragged.side_by_side(bands[:number]) for number in range(len(bands))]
     return [
-        [AnyOf(NODE_FIELD, band), *[NoneOf(NODE_FIELD, better) for better in bands[:number]]]
+        [AnyOf(NODE_FIELD, band), *([NoneOf(NODE_FIELD, better[number])] if number else [])]
         for number, band in enumerate(bands)
     ]
 

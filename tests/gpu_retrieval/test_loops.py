@@ -217,13 +217,17 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
 
 @pytest.mark.parametrize("n_queries", [1, 70])
 @pytest.mark.parametrize(("d", "k"), [(13, 5), (64, 90), (64, 13_000)])
-@pytest.mark.parametrize("asked", ["ranges", "none of", "any of or none", "one of", "all of it"])
-def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
-    """Rows without a term or a number, in the index and where jobs were added: no mask is made for them."""
+@pytest.mark.parametrize(
+    "asked", ["ranges", "none of", "any of or none", "one of", "skills", "two fields", "all of it"]
+)
+def test_what_rows_lack_or_have_more_of_is_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
+    """Rows without a term or a number, and with several terms, in the index and where jobs were added: without a mask."""
     rng, n = np.random.default_rng(d + k + n_queries), 12_000
     grades = [[] if rng.random() < 0.4 else [int(rng.integers(0, 7))] for _ in range(n)]
     terms = {"region": Ragged.from_lists(rng.integers(0, 3, (n, 1))), "grade": Ragged.from_lists(grades)}
     terms["kind"] = Ragged.from_lists(rng.integers(0, 9, (n, 1)))
+    terms["skill"] = Ragged.from_lists([rng.integers(0, 30, rng.integers(0, 5)) for _ in range(n)])
+    terms["area"] = Ragged.from_lists([rng.integers(0, 9, rng.integers(1, 3)) for _ in range(n)])
     numbers = {name: np.where(rng.random(n) < 0.3, np.nan, rng.random(n)) for name in ("opens", "closes", "pay")}
     vectors = rng.standard_normal((n, d), np.float32)
 
@@ -234,9 +238,9 @@ def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n
     index = TermKnnIndex.build(*part(np.arange(11_000)), device="cpu")
     index.add(*part(np.arange(11_000, n)))
 
-    def grade(clause, **options):
+    def grade(clause, field="grade", **options):
         lists = [rng.choice(9, rng.integers(0, 5), replace=False) for _ in range(n_queries)]
-        return clause("grade", Ragged.from_lists(lists), applies=np.arange(n_queries) % 5 < 4, **options)
+        return clause(field, Ragged.from_lists(lists), applies=np.arange(n_queries) % 5 < 4, **options)
 
     at = np.where(rng.random(n_queries) < 0.2, np.nan, rng.random(n_queries))
     ranges = [
@@ -255,14 +259,20 @@ def test_what_rows_lack_is_checked_beside_the_scores(monkeypatch, d, k, asked, n
         "none of": [grade(NoneOf)],
         "any of or none": [grade(AnyOf, missing_passes=True)],
         "one of": [either],
-        "all of it": [*ranges, grade(NoneOf), either],
+        "skills": [grade(NoneOf, "skill"), grade(AnyOf, "skill", missing_passes=True)],
+        "two fields": [
+            grade(NoneOf, "area"),
+            OneOf(grade(AnyOf, "skill"), grade(AnyOf, "area"), grade(AnyOf, missing_passes=True)),
+        ],
+        "all of it": [*ranges, grade(NoneOf, "skill"), either],
     }[asked]
     regions = AnyOf("region", Ragged.from_lists([[i % 3, (i + 1) % 3] for i in range(n_queries)]))
     ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(regions, *parts), None, None)
     made, real = [], SideChecks.asked
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(costs, "KEEP_NS", 1e9)
-        patch.setattr(costs, "ORDER_NS", 1e9)
+        # No clause is checked once a group.
+        for name in ("KEEP_NS", "ORDER_NS", "CHECK_NS"):
+            patch.setattr(costs, name, 1e9)
         patch.setattr(SideChecks, "asked", lambda self, *args: made.append(self) or real(self, *args))
         hits = ask.search(index, plan="shared")
     assert made and all(len(checks) >= len(parts) for checks in made)

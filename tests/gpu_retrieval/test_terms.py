@@ -62,7 +62,15 @@ def filters(rng: np.random.Generator, n: int):
             lists("skill", 45), AnyOf("country", country.rows, applies=some), Between("pay", None, pay.hi)
         ),
         "by a mask": AllOf(lists("skill", 45), NoneOf("tag", country.rows), OneOf(country, AllIn("tag", country.rows))),
-        "mask and ranges": AllOf(lists("tag", 65), lists("skill", 45), pay),
+        "mask and ranges": AllOf(lists("tag", 65), AllIn("skill", country.rows), pay),
+        "terms beside": AllOf(
+            lists("skill", 45), NoneOf("skill", lists("skill", 45).rows, applies=some), lists("tag", 90), pay
+        ),
+        "alternatives": AllOf(
+            lists("tag", 65),
+            OneOf(lists("skill", 45), AnyOf("country", country.rows, applies=some), applies=rng.random(n) < 0.8),
+            AnyOf("skill", lists("skill", 9).rows, missing_passes=True),
+        ),
     }
 
 
@@ -155,8 +163,9 @@ def test_scratch_stays_within_the_budget():
 
 def test_a_thread_has_the_room_that_is_reckoned():
     loops = compiled.terms()
-    n_bytes = sum(part.nbytes for part in loops.make_room(64, 2))
-    assert n_bytes <= loops.room_bytes(64, 2) <= 1.5 * n_bytes
+    for n_codes, n_slots in ((0, 0), (5_000, 300)):
+        n_bytes = sum(part.nbytes for part in loops.make_room(64, 2, n_codes, n_slots))
+        assert n_bytes <= loops.room_bytes(64, 2, n_codes, n_slots) <= 1.5 * n_bytes
 
 
 @pytest.mark.parametrize("plan", ["shared", "terms"])
