@@ -1,4 +1,4 @@
-"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms, any of them or none.
+"""What the scoring loops check beside the scores, for sixteen queries at once: ranges, and terms.
 
 A clause on terms becomes a table of the field's terms, with a bit for each query that lets a row with the term pass.
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_retrieval.clauses import AllOf, AnyOf, Between, NoneOf, OneOf
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, NoneOf, OneOf, TermClause
 from gpu_retrieval.filters.cells import binding
 from gpu_retrieval.loops import compiled
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.sharing.groups import Groups
-from gpu_retrieval.sharing.parts import TermSets, alternatives, is_side_check
+from gpu_retrieval.sharing.parts import TermSets, is_side_check, leaves_of
 from gpu_retrieval.stored.columns import TermColumn
 from gpu_retrieval.stored.segments import DeviceSegment, Segment
 from gpu_retrieval.task import SearchTask
@@ -47,15 +47,15 @@ class SideChecks:
     """Clauses that every query's rows must pass; of no length where there are none, or a mask says who passes."""
 
     ranges: Sequence[Between | AnyOf]
-    terms: Sequence[AnyOf | NoneOf | OneOf]
+    terms: Sequence[TermClause | OneOf]
 
     def __len__(self) -> int:
         return len(self.ranges) + len(self.terms)
 
     @property
-    def leaves(self) -> list[AnyOf | NoneOf]:
+    def leaves(self) -> list[TermClause]:
         """The terms' clauses, alternatives one by one."""
-        return [leaf for part in self.terms for leaf in alternatives(part)]
+        return [leaf for part in self.terms for leaf in leaves_of(part)]
 
     @property
     def n_numbers(self) -> int:
@@ -70,7 +70,7 @@ class SideChecks:
         ranges = [part for part in parts if isinstance(part, Between)]
         if not all(is_side_check(part, task.segments) for part in parts):
             return cls((), ())
-        own = cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, OneOf))])
+        own = cls(ranges, [part for part in parts if isinstance(part, (AnyOf, NoneOf, AllIn, OneOf))])
         loops, n_codes = compiled.scoring(), max(own.n_codes(segment.host) for segment in task.segments)
         can = (
             own.n_numbers <= MOST_CHECKS
@@ -101,35 +101,55 @@ class SideChecks:
         """What the queries `rows` ask of a segment."""
         host = segment.host
         ranks, low, high = rank_ranges(self.ranges, host, rows)
-        leaves = self.leaves
-        sets = [groups.sets[id(leaf.rows)] for leaf in leaves]
-        columns = [host.terms[leaf.field] for leaf in leaves]
-        listed = _listed(leaves, host)
+        columns = [host.terms[leaf.field] for leaf in self.leaves]
+        listed = _listed(self.leaves, host)
         begins = dict(zip(listed, np.cumsum([0, *(len(column.lists[1]) for column in listed)]).tolist(), strict=False))
-        codes = [_codes(*each) for each in zip(leaves, sets, columns, strict=True)]
-        spans, before = np.zeros((len(leaves), len(rows), 2), dtype=np.int64), 0
-        for leaf, own, some, span in zip(leaves, sets, codes, spans, strict=True):
-            is_bound, of_query = binding(leaf, rows), own.of_query[rows]
-            span[is_bound] = before + np.stack([some.offsets[of_query], some.offsets[of_query + 1]], axis=1)[is_bound]
-            before += len(some.values)
-        n_alternatives = [len(alternatives(part)) for part in self.terms]
-        last = np.cumsum([0, *n_alternatives])[1:] - 1
-        for part, place in zip(self.terms, last, strict=True):
-            spans[place, ~binding(part, rows)] = -1
+        terms, spans, before = [np.empty(0, dtype=np.int32)], [np.empty((0, len(rows), 2), dtype=np.int64)], 0
+        for part in self.terms:
+            for leaf in leaves_of(part) if isinstance(part, OneOf) else (part,):
+                sets = groups.sets[id(leaf.rows)]
+                codes = _codes(leaf, sets, host.terms[leaf.field])
+                spans.append(_spans(leaf, sets, codes, before, rows))
+                terms.append(codes.values)
+                before += len(codes.values)
+            # Alternatives hold where the last of them does.
+            spans[-1][:, ~binding(part, rows)] = -1
         return Asked(
             numbers=side_by_side(ranks + [_numbers(column, begins) for column in columns], len(segment)),
             low=low,
             high=high,
-            terms=np.concatenate([np.empty(0, dtype=np.int32), *(some.values for some in codes)]),
-            spans=spans,
-            is_none_of=np.array([isinstance(leaf, NoneOf) for leaf in leaves], dtype=bool),
-            is_last=np.isin(np.arange(len(leaves)), last),
+            terms=np.concatenate(terms),
+            spans=np.concatenate(spans),
+            is_none_of=np.array([isinstance(leaf, NoneOf) for leaf in self.leaves], dtype=bool),
+            is_last=np.array([is_last for part in self.terms for is_last in _are_last(part)], dtype=bool),
             lists=_joined([column.lists[1] for column in listed]),
             tables=np.cumsum([0, *(len(column.terms) + 1 for column in columns)]).astype(np.int64),
         )
 
 
-def _listed(leaves: Sequence[AnyOf | NoneOf], segment: Segment) -> list[TermColumn]:
+def _are_last(part: TermClause | OneOf) -> list[bool]:
+    """Of its leaves, whether those up to it are alternatives of which one must hold."""
+    n = len(leaves_of(part))
+    return [not isinstance(part, OneOf)] * (n - 1) + [True]
+
+
+def _spans(leaf: TermClause, own: TermSets, codes: Ragged, before: int, rows: np.ndarray) -> np.ndarray:
+    """(leaves, queries, 2) where the codes begin that each query asks, and end; of an AllIn each term by itself.
+
+    Nothing where the leaf does not bind the query, as if it asked for no term at all.
+    """
+    of_query = own.of_query[rows]
+    first, last = before + codes.offsets[of_query], before + codes.offsets[of_query + 1]
+    if not isinstance(leaf, AllIn):
+        return np.where(binding(leaf, rows)[:, None], np.stack([first, last], axis=1), 0)[None]
+    # A term that nobody has has no code: its place is after the last.
+    place = np.arange(len(leaves_of(leaf)))[:, None]
+    spans = np.stack(np.broadcast_arrays(first + place, np.minimum(first + place + 1, last)), axis=2)
+    spans[place >= np.diff(own.sets.offsets)[of_query]] = -1
+    return spans
+
+
+def _listed(leaves: Sequence[TermClause], segment: Segment) -> list[TermColumn]:
     """The leaves' columns of which rows have several terms, each once."""
     columns = dict.fromkeys(segment.terms[leaf.field] for leaf in leaves)
     return [column for column in columns if not column.is_single_or_none]
@@ -148,7 +168,7 @@ def _joined(lists: list[np.ndarray]) -> np.ndarray:
     return lists[0] if len(lists) == 1 else np.concatenate([np.empty(0, dtype=np.int32), *lists])
 
 
-def _codes(clause: AnyOf | NoneOf, own: TermSets, column: TermColumn) -> Ragged:
+def _codes(clause: TermClause, own: TermSets, column: TermColumn) -> Ragged:
     """The clause's sets as the column's codes, with that of a row without a term where such a row passes."""
     codes = own.codes(column)
     if isinstance(clause, NoneOf) or not clause.missing_passes:

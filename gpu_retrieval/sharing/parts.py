@@ -13,6 +13,8 @@ from gpu_retrieval.stored.columns import TermColumn
 from gpu_retrieval.stored.segments import DeviceSegment
 
 NO_DRIVER = np.iinfo(np.int64).max
+# Terms that a query may ask all of for the scoring loops to check them, each by itself.
+MOST_OF_ALL = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,22 +105,31 @@ def conjuncts(where: Clause, applies: np.ndarray) -> Iterator[Clause]:
 
 
 def is_side_check(part: Clause, segments: list[DeviceSegment]) -> bool:
-    """Whether the scoring loops can check the part beside the scores: a range, terms of which it asks any or none.
+    """Whether the scoring loops can check the part beside the scores: a range, or terms.
 
-    Also a OneOf of such AnyOf.
+    Of those it may ask any, none, or all of a few; it may be a OneOf of such AnyOf.
     """
     if isinstance(part, OneOf):
         are_checks = [isinstance(clause, AnyOf) and is_side_check(clause, segments) for clause in part.clauses]
         return len(are_checks) > 0 and all(are_checks)
-    if isinstance(part, (AnyOf, NoneOf)):
+    if isinstance(part, AllIn) and (part.missing_passes or most_asked(part) > MOST_OF_ALL):
+        return False
+    if isinstance(part, (AnyOf, NoneOf, AllIn)):
         return all(segment.host.terms[part.field].can_list for segment in segments)
     # What is missing lies beyond one end of the ranks.
     return isinstance(part, Between) and (part.lo is None or part.hi is None or not part.missing_passes)
 
 
-def alternatives(part: Clause) -> tuple[AnyOf | NoneOf, ...]:
-    """The leaves of a side check on terms, of which one must hold."""
-    return part.clauses if isinstance(part, OneOf) else (part,)  # type: ignore[return-value]
+def leaves_of(part: TermClause | OneOf) -> tuple[TermClause, ...]:
+    """What the loops check of a side check on terms: alternatives, or an AllIn once for each term that it may ask."""
+    if isinstance(part, OneOf):
+        return part.clauses  # type: ignore[return-value]
+    return (part,) * (max(1, most_asked(part)) if isinstance(part, AllIn) else 1)
+
+
+def most_asked(part: TermClause) -> int:
+    """Terms that a query asks at most."""
+    return int(np.diff(part.rows.offsets).max(initial=0))
 
 
 def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
@@ -128,8 +139,9 @@ def has_one_term(part: TermClause, segments: list[DeviceSegment]) -> bool:
 
 def n_lists(part: Clause, segments: list[DeviceSegment]) -> int:
     """Of a side check, the leaves on a field of which a job may have several terms."""
-    leaves = alternatives(part) if isinstance(part, (AnyOf, NoneOf, OneOf)) else ()
-    return sum(isinstance(leaf, (AnyOf, NoneOf)) and not has_one_term(leaf, segments) for leaf in leaves)
+    if not is_side_check(part, segments) or not isinstance(part, (AnyOf, NoneOf, AllIn, OneOf)):
+        return 0
+    return sum(not has_one_term(leaf, segments) for leaf in leaves_of(part))
 
 
 def _term_clauses(parts: Sequence[Clause]) -> Iterator[TermClause]:

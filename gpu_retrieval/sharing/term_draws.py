@@ -1,7 +1,7 @@
 """Queries that draw their jobs by terms of one field, and what drawing them term at a time would cost.
 
 All queries must have the AnyOf that they are driven by. Ranges are checked beside the products, and so are terms of
-which a query asks any or none; what else a filter asks is checked by a mask.
+which a query asks any, none, or all of a few; what else a filter asks is checked by a mask.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf
+from gpu_retrieval.clauses import AllIn, AllOf, AnyOf, Between, Clause, NoneOf, OneOf, TermClause
 from gpu_retrieval.loops import compiled
 from gpu_retrieval.ragged import Ragged
 from gpu_retrieval.sharing.groups import Groups
-from gpu_retrieval.sharing.parts import TermSets, alternatives, conjuncts, has_one_term, is_side_check
+from gpu_retrieval.sharing.parts import TermSets, conjuncts, has_one_term, is_side_check, leaves_of
 from gpu_retrieval.stored.columns import TermColumn
 from gpu_retrieval.stored.segments import DeviceSegment
 
@@ -108,7 +108,7 @@ class TermDraw:
 
     driver: AnyOf
     ranges: Sequence[Between | AnyOf]
-    terms: Sequence[AnyOf | NoneOf | OneOf]
+    terms: Sequence[TermClause | OneOf]
     left: Clause | None
     repeats: bool
     codes: list[TermCodes]
@@ -120,14 +120,14 @@ class TermDraw:
         if where is None or groups.n_undriven == len(groups.order):
             return None
         most = groups.drivers[int(np.bincount(groups.driver, np.diff(groups.starts)).argmax())]
-        ranges, terms = list[Between | AnyOf](), list[AnyOf | NoneOf | OneOf]()
+        ranges, terms = list[Between | AnyOf](), list[TermClause | OneOf]()
         left, driver = list[Clause](), None
         for part in conjuncts(where, np.ones(len(groups.order), dtype=bool)):
             if driver is None and isinstance(part, AnyOf) and _is_same(part, most):
                 driver = part
             elif isinstance(part, (AnyOf, Between)) and _is_range(part, segments):
                 ranges.append(part)
-            elif isinstance(part, (AnyOf, NoneOf, OneOf)) and is_side_check(part, segments):
+            elif isinstance(part, (AnyOf, NoneOf, AllIn, OneOf)) and is_side_check(part, segments):
                 terms.append(part)
             else:
                 left.append(part)
@@ -145,7 +145,7 @@ class TermDraw:
         n_batches, n_met = max(1.0, float(self.n_bytes.sum()) / batch_bytes(memory_budget)), 0
         each_ns = PAIR_COMPONENT_NS * d + (0.0 if self.left is None else CHECK_NS)
         each_ns, cost = each_ns + (REPEAT_NS if self.repeats else 0.0), START_NS
-        n_leaves = sum(len(alternatives(part)) for part in self.terms)
+        n_leaves = sum(len(leaves_of(part)) for part in self.terms)
         for codes in self.codes:
             n_pairs = compiled.terms().SHORTS * int(codes.n_places.sum())
             cost += (ENTRY_NS + LEAF_ENTRY_NS * n_leaves) * int(codes.n_entries.sum()) + each_ns * n_pairs

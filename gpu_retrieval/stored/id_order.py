@@ -9,6 +9,9 @@ import numpy as np
 
 from gpu_retrieval.backend import Array, Backend
 
+# Numbers up to the last id, a row, for which there is a table of them.
+MOST_NUMBERS_A_ROW = 4
+
 
 @dataclass(frozen=True, eq=False)
 class IdOrder:
@@ -53,14 +56,25 @@ class IdOrder:
     def _are_unique(self) -> bool:
         return bool((self.sorted_ids[1:] != self.sorted_ids[:-1]).all())
 
+    @cached_property
+    def _n_below(self) -> np.ndarray | None:
+        """(ids,) uint32 how many rows have an id below each number, to two beyond the last; None where ids are few."""
+        if len(self.sorted_ids) == 0 or self.sorted_ids[-1] > MOST_NUMBERS_A_ROW * len(self.sorted_ids):
+            return None
+        return np.cumsum(np.bincount(self.sorted_ids + 1, minlength=int(self.sorted_ids[-1]) + 3), dtype=np.uint32)
+
     def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places in `ids` and the rows that carry them; an id may lie on several rows, all but one closed."""
-        if self._are_unique:
+        if self._are_unique and self._n_below is None:
             at = np.minimum(np.searchsorted(self.sorted_ids, ids), max(0, len(self.sorted_ids) - 1))
             places = np.flatnonzero(self.sorted_ids[at] == ids) if len(self.sorted_ids) else at[:0]
             return places, self.rows[at[places]].astype(np.int64)
-        first = np.searchsorted(self.sorted_ids, ids, side="left")
-        counts = np.searchsorted(self.sorted_ids, ids, side="right") - first
-        before = np.cumsum(counts) - counts
-        at = np.repeat(first - before, counts) + np.arange(counts.sum())
+        if self._n_below is None:
+            first, last = (np.searchsorted(self.sorted_ids, ids, side=side) for side in ("left", "right"))
+        else:
+            # Those beyond either end are brought to it, where nothing is.
+            ids = np.clip(ids, -1, len(self._n_below) - 2)
+            first, last = self._n_below.take(ids, mode="clip"), self._n_below.take(ids + 1)
+        counts = (last - first).astype(np.int64)
+        at = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         return np.repeat(np.arange(len(ids)), counts), self.rows[at].astype(np.int64)

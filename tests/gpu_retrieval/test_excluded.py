@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpu_retrieval import AllOf, AnyOf, Between, NoneOf, Ragged, TermKnnIndex
+from gpu_retrieval import AllIn, AllOf, AnyOf, Between, NoneOf, Ragged, TermKnnIndex
 from gpu_retrieval.loops import compiled
 from gpu_retrieval.plans import shared
+from gpu_retrieval.stored.id_order import IdOrder
 from tests.gpu_retrieval.oracle import Ask, assert_hits
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="Numba is not installed: there are no loops to test")
@@ -47,7 +48,10 @@ def filters(rng: np.random.Generator):
         "each its own": AnyOf("tag", Ragged.from_lists(tags)),
         "each its own and a range": AllOf(AnyOf("tag", Ragged.from_lists(tags)), pay),
         "few rows": AllOf(regions, AnyOf("tag", Ragged.from_lists([[i // 5] for i in range(N_QUERIES)])), pay),
-        "a mask": AllOf(regions, NoneOf("skill", Ragged.from_lists(rng.integers(0, 40, (N_QUERIES, 3)))), pay),
+        "none of skills": AllOf(regions, NoneOf("skill", Ragged.from_lists(rng.integers(0, 40, (N_QUERIES, 3)))), pay),
+        "a mask": AllOf(
+            regions, AllIn("skill", Ragged.from_lists(rng.integers(0, 9, (N_QUERIES, 1))), missing_passes=True), pay
+        ),
         "skills": AnyOf("skill", Ragged.from_lists([rng.integers(0, 40, 5) for _ in range(N_QUERIES)])),
     }
 
@@ -55,7 +59,7 @@ def filters(rng: np.random.Generator):
 def lists(rng: np.random.Generator, index: TermKnnIndex, ask: Ask) -> list[list[int]]:
     """Of the best, of any, of none: some twice, some that the index lacks, most of them for one query."""
     best = index.search(ask.queries, 40, ask.where, plan="scan").ids
-    excluded = [[*row[::2], *row[:9], *rng.integers(0, N + 900, 20), 10**12] for row in best.tolist()]
+    excluded = [[*row[::2], *row[:9], *rng.integers(0, N + 900, 20), 10**12, 2**63 - 1] for row in best.tolist()]
     excluded[3], excluded[4], excluded[7] = [], rng.integers(0, N, 3_000).tolist(), best[7].tolist()
     return [[id for id in row if id >= 0] for row in excluded]
 
@@ -74,3 +78,17 @@ def test_equals_the_scan(monkeypatch, name, changed, k, memory_budget):
     plain = ask.search(index, plan="scan")
     for hits in found.values():
         assert_hits(hits, (plain.ids, plain.scores, plain.n_matches))
+
+
+@pytest.mark.parametrize("step", [1, 3, 1_000])
+@pytest.mark.parametrize("twice", [False, True])
+def test_rows_of_ids(step, twice):
+    """Ids close to one another and far apart, on one row or two; those that are nowhere, on either side too."""
+    rng = np.random.default_rng(step)
+    ids = rng.permutation(200)[:150] * step
+    ids = np.concatenate([ids, ids[::4]]) if twice else ids
+    asked = np.concatenate([rng.integers(0, 200 * step, 400), ids[:9], [-1, -(2**63), 200 * step, 2**63 - 1]])
+    places, rows = IdOrder.of(ids).find(asked)
+    found = sorted((place, row) for place, row in zip(places.tolist(), rows.tolist(), strict=True))
+    assert found == [(i, row) for i, id in enumerate(asked) for row in np.flatnonzero(ids == id).tolist()]
+    assert IdOrder.of(np.empty(0, dtype=np.int64)).find(asked)[0].tolist() == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpu_retrieval import (
+    AllIn,
     AllOf,
     AnyOf,
     Between,
@@ -192,7 +193,7 @@ def test_terms_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
 
 @pytest.mark.parametrize("memory_budget", [1 << 20, 1 << 30])
 @pytest.mark.parametrize(("d", "k"), [(64, 10), (64, 400), (128, 30)])
-@pytest.mark.parametrize("asked", ["range", "mask", "prior", "ties"])
+@pytest.mark.parametrize("asked", ["range", "mask", "excluded", "prior", "ties"])
 def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
     """Rows in the lanes: the candidates of each query are its own, more than are taken in between two prunings."""
     rng = np.random.default_rng(d + k)
@@ -201,12 +202,15 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
     vectors = rng.standard_normal((n, d), np.float32)
     if asked == "ties":
         vectors = vectors[rng.integers(0, 5, n)]
-    terms, numbers = {"tag": Ragged.from_lists(tags)}, {"pay": rng.random(n), "level": rng.random(n)}
+    skills = Ragged.from_lists([rng.integers(0, 9, rng.integers(0, 4)) for _ in range(n)])
+    terms, numbers = {"tag": Ragged.from_lists(tags), "skill": skills}, {"pay": rng.random(n), "level": rng.random(n)}
     index = TermKnnIndex.build(rng.permutation(n), vectors, terms, numbers, device="cpu")
     clauses = [AnyOf("tag", Ragged.from_lists([range(i + 1) for i in range(n_queries)]))]
     if asked == "range":
         clauses += [Between("pay", rng.random(n_queries) / 2, None), Between("level", None, rng.random(n_queries))]
-    exclude = [rng.choice(n, 500).tolist() for _ in range(n_queries)] if asked == "mask" else None
+    if asked == "mask":
+        clauses.append(AllIn("skill", Ragged.from_lists(rng.integers(0, 9, (n_queries, 1))), missing_passes=True))
+    exclude = [rng.choice(n, 500).tolist() for _ in range(n_queries)] if asked == "excluded" else None
     prior = rng.standard_normal(n, np.float32) if asked == "prior" else None
     ask = Ask(rng.standard_normal((n_queries, d), np.float32), k, AllOf(*clauses), exclude, prior)
     hits = ask.search(index, plan="shared", memory_budget=memory_budget)
@@ -218,7 +222,7 @@ def test_a_query_alone_in_its_group(monkeypatch, d, k, asked, memory_budget):
 @pytest.mark.parametrize("n_queries", [1, 70])
 @pytest.mark.parametrize(("d", "k"), [(13, 5), (64, 90), (64, 13_000)])
 @pytest.mark.parametrize(
-    "asked", ["ranges", "none of", "any of or none", "one of", "skills", "two fields", "all of it"]
+    "asked", ["ranges", "none of", "any of or none", "one of", "skills", "all of", "two fields", "all of it"]
 )
 def test_what_rows_lack_or_have_more_of_is_checked_beside_the_scores(monkeypatch, d, k, asked, n_queries):
     """Rows without a term or a number, and with several terms, in the index and where jobs were added: without a mask."""
@@ -260,6 +264,7 @@ def test_what_rows_lack_or_have_more_of_is_checked_beside_the_scores(monkeypatch
         "any of or none": [grade(AnyOf, missing_passes=True)],
         "one of": [either],
         "skills": [grade(NoneOf, "skill"), grade(AnyOf, "skill", missing_passes=True)],
+        "all of": [grade(AllIn, "skill"), AllIn("grade", Ragged.from_lists(rng.integers(0, 7, (n_queries, 1))))],
         "two fields": [
             grade(NoneOf, "area"),
             OneOf(grade(AnyOf, "skill"), grade(AnyOf, "area"), grade(AnyOf, missing_passes=True)),

@@ -62,7 +62,13 @@ def filters(rng: np.random.Generator, n: int):
             lists("skill", 45), AnyOf("country", country.rows, applies=some), Between("pay", None, pay.hi)
         ),
         "by a mask": AllOf(lists("skill", 45), NoneOf("tag", country.rows), OneOf(country, AllIn("tag", country.rows))),
-        "mask and ranges": AllOf(lists("tag", 65), AllIn("skill", country.rows), pay),
+        "mask and ranges": AllOf(lists("tag", 65), AllIn("skill", country.rows, missing_passes=True), pay),
+        "all of few": AllOf(
+            lists("tag", 65),
+            AllIn(
+                "skill", Ragged.from_lists([rng.integers(0, 42, rng.integers(0, 5)) for _ in range(n)]), applies=some
+            ),
+        ),
         "terms beside": AllOf(
             lists("skill", 45), NoneOf("skill", lists("skill", 45).rows, applies=some), lists("tag", 90), pay
         ),
