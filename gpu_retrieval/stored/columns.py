@@ -72,7 +72,11 @@ class TermColumn:
 
     @cached_property
     def forward(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same the other way round, made once: row i carries `terms[codes[offsets[i]:offsets[i + 1]]]`."""
+        """`by_row`, made once."""
+        return self.by_row()
+
+    def by_row(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same the other way round, made anew: row i carries `terms[codes[offsets[i]:offsets[i + 1]]]`."""
         offsets = np.zeros(len(self.missing) + 1, dtype=np.int64)
         np.cumsum(np.bincount(self.rows, minlength=len(self.missing)), out=offsets[1:])
         by_row = np.argsort(self.rows, kind="stable")
@@ -103,7 +107,7 @@ class TermColumn:
         The last code of a list is there as its ~. A code is a place in `terms`, or of a row without any the one after
         the last. Made once, of a column that `can_list`.
         """
-        offsets, codes = self.forward
+        offsets, codes = self.by_row()
         lengths = np.diff(offsets)
         has_many = lengths > 1
         listed = codes[np.repeat(has_many, lengths)]
