@@ -6,7 +6,8 @@ A clause on terms becomes a table of the field's terms, with a bit for each quer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,9 +28,8 @@ MOST_CHECKS = 8
 CODES_PER_ROW = 128
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A segment's `numbers`, and what queries ask of them, as `score_state.Work` has them."""
+class Asked(NamedTuple):
+    """A segment's `numbers`, and what queries ask of them: as `score_state.Work` and `term_state.Asking` have them."""
 
     numbers: np.ndarray
     low: np.ndarray
@@ -41,6 +41,11 @@ class Asked:
     lists: np.ndarray
     tables: np.ndarray
 
+    def of(self, queries: slice) -> Asked:
+        """The same for these queries."""
+        low, high, spans = (np.ascontiguousarray(part[:, queries]) for part in (self.low, self.high, self.spans))
+        return self._replace(low=low, high=high, spans=spans)
+
 
 @dataclass(frozen=True, eq=False)
 class SideChecks:
@@ -48,6 +53,7 @@ class SideChecks:
 
     ranges: Sequence[Between | AnyOf]
     terms: Sequence[TermClause | OneOf]
+    _of_rows: dict[DeviceSegment, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ranges) + len(self.terms)
@@ -81,11 +87,10 @@ class SideChecks:
         return own if can else cls((), ())
 
     def n_copied(self, segments: list[DeviceSegment]) -> int:
-        """Bytes of a segment's numbers and lists, at most, where they are put side by side."""
-        of_rows = 4 * self.n_numbers * max(len(segment) for segment in segments) if self.n_numbers > 1 else 0
+        """Bytes of the segments' numbers and lists, at most, where they are put side by side."""
+        of_rows = 4 * self.n_numbers * sum(len(segment) for segment in segments) if self.n_numbers > 1 else 0
         listed = [_listed(self.leaves, segment.host) for segment in segments]
-        of_lists = [sum(len(column.rows) for column in some) for some in listed if len(some) > 1]
-        return of_rows + 4 * max(of_lists, default=0)
+        return of_rows + 4 * sum(len(column.rows) for some in listed if len(some) > 1 for column in some)
 
     def n_codes(self, segment: Segment) -> int:
         """Codes of the segment's tables."""
@@ -99,11 +104,11 @@ class SideChecks:
 
     def asked(self, groups: Groups, rows: np.ndarray, segment: DeviceSegment) -> Asked:
         """What the queries `rows` ask of a segment."""
-        host = segment.host
+        host, fixed = segment.host, compiled.scoring().fixed
         ranks, low, high = rank_ranges(self.ranges, host, rows)
-        columns = [host.terms[leaf.field] for leaf in self.leaves]
-        listed = _listed(self.leaves, host)
-        begins = dict(zip(listed, np.cumsum([0, *(len(column.lists[1]) for column in listed)]).tolist(), strict=False))
+        if segment not in self._of_rows:
+            self._of_rows[segment] = self._side_by_side(ranks, host)
+        numbers, lists = self._of_rows[segment]
         terms, spans, before = [np.empty(0, dtype=np.int32)], [np.empty((0, len(rows), 2), dtype=np.int64)], 0
         for part in self.terms:
             for leaf in leaves_of(part) if isinstance(part, OneOf) else (part,):
@@ -115,15 +120,28 @@ class SideChecks:
             # Alternatives hold where the last of them does.
             spans[-1][:, ~binding(part, rows)] = -1
         return Asked(
-            numbers=side_by_side(ranks + [_numbers(column, begins) for column in columns], len(segment)),
+            numbers=fixed(numbers),
             low=low,
             high=high,
-            terms=np.concatenate(terms),
+            terms=fixed(np.concatenate(terms)),
             spans=np.concatenate(spans),
             is_none_of=np.array([isinstance(leaf, NoneOf) for leaf in self.leaves], dtype=bool),
             is_last=np.array([is_last for part in self.terms for is_last in _are_last(part)], dtype=bool),
-            lists=_joined([column.lists[1] for column in listed]),
-            tables=np.cumsum([0, *(len(column.terms) + 1 for column in columns)]).astype(np.int64),
+            lists=fixed(lists),
+            tables=np.cumsum([0, *(len(host.terms[leaf.field].terms) + 1 for leaf in self.leaves)]).astype(np.int64),
+        )
+
+    def _side_by_side(self, ranks: list[np.ndarray], segment: Segment) -> tuple[np.ndarray, np.ndarray]:
+        """The rows' `Asked.numbers` and `lists`; neither is copied where there is but one."""
+        columns, listed = [segment.terms[leaf.field] for leaf in self.leaves], _listed(self.leaves, segment)
+        begins = dict(zip(listed, np.cumsum([0, *(len(column.lists[1]) for column in listed)]).tolist(), strict=False))
+        numbers = ranks + [_numbers(column, begins) for column in columns]
+        lists = [column.lists[1] for column in listed]
+        return (
+            numbers[0][None, :]
+            if len(numbers) == 1
+            else np.array(numbers, np.int32).reshape(len(numbers), len(segment)),
+            lists[0] if len(lists) == 1 else np.concatenate([np.empty(0, dtype=np.int32), *lists]),
         )
 
 
@@ -163,11 +181,6 @@ def _numbers(column: TermColumn, begins: dict[TermColumn, int]) -> np.ndarray:
     return np.where(numbers < 0, numbers - before, numbers) if before else numbers
 
 
-def _joined(lists: list[np.ndarray]) -> np.ndarray:
-    """int32, one after another; a single one is not copied."""
-    return lists[0] if len(lists) == 1 else np.concatenate([np.empty(0, dtype=np.int32), *lists])
-
-
 def _codes(clause: TermClause, own: TermSets, column: TermColumn) -> Ragged:
     """The clause's sets as the column's codes, with that of a row without a term where such a row passes."""
     codes = own.codes(column)
@@ -176,11 +189,6 @@ def _codes(clause: TermClause, own: TermSets, column: TermColumn) -> Ragged:
     passes = np.diff(own.sets.offsets) > 0
     values = np.insert(codes.values, codes.offsets[1:][passes], len(column.terms))
     return Ragged(codes.offsets + np.concatenate([[0], np.cumsum(passes)]), values)
-
-
-def side_by_side(numbers: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """(numbers, rows) int32; a single one is not copied."""
-    return numbers[0][None, :] if len(numbers) == 1 else np.array(numbers, dtype=np.int32).reshape(len(numbers), n_rows)
 
 
 def rank_ranges(

@@ -103,11 +103,9 @@ class ByTerms:
         codes, traits = on_lines((n * Coarse.words(d),), np.int32), on_lines((n * loops.TRAITS,), np.float32)
         offsets = np.empty(n, dtype=np.int32)
         loops.take_queries(jobs, queries, codes, offsets, traits)
-        fixed, asked = self.scoring.fixed, self.checks.asked(task.groups, np.arange(start, stop), segment)
+        asked = self.checks.asked(task.groups, np.arange(start, stop), segment)
         return loops.Asking(
-            queries.reshape(-1), d, codes, offsets, traits, fixed(asked.numbers), asked.low, asked.high,
-            fixed(asked.terms), asked.spans, asked.is_none_of, asked.is_last, fixed(asked.lists),
-            asked.tables, self.checks.n_slots(segment.host),
+            queries.reshape(-1), d, codes, offsets, traits, *asked, self.checks.n_slots(segment.host),
             np.empty(0, dtype=bool) if task.alive is None else task.alive,
         )  # fmt: skip
 
