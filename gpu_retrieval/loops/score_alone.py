@@ -106,9 +106,9 @@ def search_alone(jobs, work, best, s, piece, cap):
         kept &= simd.not_below(upper, simd.spread(s.limits[0]))
         if len(work.excluded_spans):
             kept = _not_excluded(work, s, q0, kept)
-        simd.store(s.upper, n_held, simd.packed(upper, kept))
-        simd.store(s.lower, n_held, simd.packed(lower, kept))
-        simd.store(s.held, n_held, simd.packed(simd.load(s.sums, ROWS), kept))
+        simd.store_packed(s.upper, n_held, upper, kept)
+        simd.store_packed(s.lower, n_held, lower, kept)
+        simd.store_packed(s.held, n_held, simd.load(s.sums, ROWS), kept)
         n_held += simd.count_bits(kept)
         if n_held > min(next_prune, room - LANES):
             n_held = prune(s, 0, 0, n_held, k)

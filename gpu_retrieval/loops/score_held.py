@@ -45,9 +45,9 @@ def prune(s, q, first, n, k):
         if stop - i < LANES:
             kept &= (np.uint64(1) << np.uint64(stop - i)) - np.uint64(1)
         lower, rows = simd.load(s.lower, i), simd.load(s.held, i)
-        simd.store(s.upper, left, simd.packed(upper, kept))
-        simd.store(s.lower, left, simd.packed(lower, kept))
-        simd.store(s.held, left, simd.packed(rows, kept))
+        simd.store_packed(s.upper, left, upper, kept)
+        simd.store_packed(s.lower, left, lower, kept)
+        simd.store_packed(s.held, left, rows, kept)
         left += simd.count_bits(kept)
     return left - first
 

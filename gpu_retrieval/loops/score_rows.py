@@ -16,8 +16,6 @@ from gpu_retrieval.loops.simd_types import HAS_TILES
 
 # How far ahead rows are asked for.
 AHEAD = 24
-# Rows a step of the products without tiles.
-STEP = 8
 WORD, TILE = 4, simd_int8.TILE_BYTES
 
 
@@ -271,34 +269,6 @@ def _products_of_tiles(s, words, at, lane0):
 
 @inline
 def _products_of_lanes(s, words, at, n, lane0):
-    codes, first = s.codes.view(np.int32), lane0 * words
-    rows = s.rows
-    for step in range(0, n, STEP):
-        b0 = (at + step) * words
-        b1 = b0 + words
-        b2 = b1 + words
-        b3 = b2 + words
-        b4 = b3 + words
-        b5 = b4 + words
-        b6 = b5 + words
-        b7 = b6 + words
-        t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = simd.load(s.offsets, lane0)
-        for j in range(words):
-            right = simd.load(codes, first + j * LANES)
-            t0 = simd_int8.dot4(t0, simd.spread_at(rows, b0 + j), right)
-            t1 = simd_int8.dot4(t1, simd.spread_at(rows, b1 + j), right)
-            t2 = simd_int8.dot4(t2, simd.spread_at(rows, b2 + j), right)
-            t3 = simd_int8.dot4(t3, simd.spread_at(rows, b3 + j), right)
-            t4 = simd_int8.dot4(t4, simd.spread_at(rows, b4 + j), right)
-            t5 = simd_int8.dot4(t5, simd.spread_at(rows, b5 + j), right)
-            t6 = simd_int8.dot4(t6, simd.spread_at(rows, b6 + j), right)
-            t7 = simd_int8.dot4(t7, simd.spread_at(rows, b7 + j), right)
-        into = step * LANES
-        simd.store(s.sums, into + 0 * LANES, t0)
-        simd.store(s.sums, into + 1 * LANES, t1)
-        simd.store(s.sums, into + 2 * LANES, t2)
-        simd.store(s.sums, into + 3 * LANES, t3)
-        simd.store(s.sums, into + 4 * LANES, t4)
-        simd.store(s.sums, into + 5 * LANES, t5)
-        simd.store(s.sums, into + 6 * LANES, t6)
-        simd.store(s.sums, into + 7 * LANES, t7)
+    codes, offsets = s.codes.view(np.int32), simd.load(s.offsets, lane0)
+    for i in range(0, n, simd_int8.ROWS_AT_ONCE):
+        simd_int8.dot_rows(s.rows, (at + i) * words, words, codes, lane0 * words, words, offsets, s.sums, i * LANES)

@@ -1,8 +1,8 @@
 """Vector instructions for loops compiled by Numba: registers of sixteen lanes of 32 bits, or eight of 64.
 
 Numba has no vectors of its own, and LLVM does not find these by itself. Each operation is an instruction or
-two of LLVM's, which lowers them to what the machine has; `dot4` alone names one of the processor's (AVX-512
-VNNI), and takes a longer way to the same sums where it is missing. Places in arrays are not checked.
+two of LLVM's, which lowers them to what the machine has; `store_packed` and those of `simd_int8` alone name some of the
+processor's, and take a longer way to the same where they are missing. Places in arrays are not checked.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from gpu_retrieval.loops.simd_types import (
     BYTE,
     DOUBLES,
+    FEATURES,
     FLOAT,
     FLOATS,
     INT,
@@ -130,19 +132,46 @@ def store(typing: Any, array: Any, at: Any, register: Any) -> Any:
 
 
 @operation
-def packed(typing: Any, register: Any, lanes: Any) -> Any:
-    """INTS or FLOATS whose first lanes are those of `register` whose bits are set, side by side; the others undefined.
+def store_packed(typing: Any, array: Any, at: Any, register: Any, lanes: Any) -> Any:
+    """Writes those lanes of INTS or FLOATS whose bits are set side by side from `array[at]` on.
 
-    Stored whole: to write those lanes alone is one instruction too, of some eighty cycles on AMD Zen 4.
+    What lies after them there, up to sixteen numbers in all, is undefined. To write those lanes alone is one
+    instruction of AVX-512, of some eighty cycles on AMD Zen 4; AVX2 has none, and eight lanes are put in order by a
+    table.
     """
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        mask, rest = lanes_of(builder, values[1]), ir.Constant(register.ir, ir.Undefined)
-        suffix = "i32" if register is INTS else "f32"
-        name = f"llvm.experimental.vector.compress.v{LANES}{suffix}"
-        return call_to(builder, name, register.ir, values[0], mask, rest)
+        kind = register.ir
+        if FEATURES.get("avx512f") or not FEATURES.get("avx2"):
+            mask, rest = lanes_of(builder, values[3]), ir.Constant(kind, ir.Undefined)
+            suffix = "i32" if register is INTS else "f32"
+            name = f"llvm.experimental.vector.compress.v{LANES}{suffix}"
+            packed = call_to(builder, name, kind, values[2], mask, rest)
+            builder.store(packed, pointer_to(context, builder, array, values[0], values[1], kind), align=4)
+            return context.get_dummy_value()
+        half, at = ir.VectorType(INT, LANES // 2), values[1]
+        table = cgutils.global_constant(builder, "lanes_in_order", _lanes_in_order())
+        ints = builder.bitcast(values[2], INTS.ir)
+        for first in (0, LANES // 2):
+            bits = builder.and_(builder.lshr(values[3], LONG(first)), LONG(255))
+            order = builder.zext(builder.load(builder.gep(table, [LONG(0), bits])), half)
+            own = builder.shuffle_vector(ints, ir.Constant(INTS.ir, ir.Undefined), places(first, LANES // 2))
+            packed = call_to(builder, "llvm.x86.avx2.permd", half, own, order)
+            builder.store(packed, pointer_to(context, builder, array, values[0], at, half), align=4)
+            at = builder.add(at, call_to(builder, "llvm.ctpop.i64", LONG, bits))
+        return context.get_dummy_value()
 
-    return register(register, types.uint64), code
+    return types.void(array, types.intp, register, types.uint64), code
+
+
+def _lanes_in_order() -> ir.Constant:
+    """For each eight bits the lanes whose bits are set, then any."""
+    eight = ir.VectorType(BYTE, LANES // 2)
+    orders = []
+    for bits in range(256):
+        lanes = [lane for lane in range(LANES // 2) if bits >> lane & 1]
+        orders.append(ir.Constant(eight, lanes + [0] * (LANES // 2 - len(lanes))))
+    return ir.Constant(ir.ArrayType(eight, 256), orders)
 
 
 @operation

@@ -294,23 +294,73 @@ def test_loops_add_as_arrays_do(monkeypatch, d, storage):
     assert_hits(hits, (other.ids, other.scores, other.n_matches))
 
 
-def test_products_without_the_instruction():
-    """Machines without AVX-512 VNNI take another way to the same sums."""
+WAYS = [None, {"avx2": True}, {}]
+
+
+def take_way(way, monkeypatch):
+    """Compiles operations as for the processor that has no more than this; None is the processor that there is."""
+    from gpu_retrieval.loops import simd, simd_int8, simd_types
+
+    if way is None:
+        return
+    if not way.keys() <= {name for name, there in simd_types.FEATURES.items() if there}:
+        pytest.skip(f"this processor lacks one of {sorted(way)}")
+    monkeypatch.setattr(simd_int8, "HAS_VNNI", False)
+    for module in (simd, simd_int8):
+        monkeypatch.setattr(module, "FEATURES", way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_products_of_every_processor(way, monkeypatch):
     numba = pytest.importorskip("numba")
     from gpu_retrieval.loops import simd, simd_int8
 
+    take_way(way, monkeypatch)
+    n_rows, words = simd_int8.ROWS_AT_ONCE, 5
+
     @numba.njit
-    def both(left, right, out):
+    def dot(rows, codes, out):
         start = simd.spread(np.int32(-7))
-        simd.store(out, 0, simd_int8.dot4(start, simd.load(left, 0), simd.load(right, 0)))
-        simd.store(out, 16, simd_int8.dot4_plain(start, simd.load(left, 0), simd.load(right, 0)))
+        simd.store(out, 0, simd_int8.dot4(start, simd.spread_at(rows, 2), simd.load(codes, 0)))
+        simd_int8.dot_rows(rows, 2, words + 1, codes, 16, words, start, out, 16)
 
     rng = np.random.default_rng(1)
-    left, right = rng.integers(0, 256, 64).astype(np.uint8), rng.integers(-128, 128, 64).astype(np.int8)
-    out = np.zeros(32, dtype=np.int32)
-    both(left.view(np.int32), right.view(np.int32), out)
-    expected = (left.astype(np.int32) * right).reshape(16, 4).sum(axis=1) - 7
-    np.testing.assert_array_equal(out, np.tile(expected, 2))
+    rows = rng.integers(0, 256, (n_rows + 1, words + 1, 4)).astype(np.uint8)
+    codes = rng.integers(-128, 128, (words + 1, 16, 4)).astype(np.int8)
+    rows[0, 2:4], codes[:2] = 255, -128
+    out = np.zeros(16 * (n_rows + 1), dtype=np.int32)
+    dot(rows.view(np.int32).reshape(-1), codes.view(np.int32).reshape(-1), out)
+    of_row = rows.reshape(-1, 4)[2:].astype(np.int64)
+    np.testing.assert_array_equal(out[:16], codes[0].astype(np.int64) @ of_row[0] - 7)
+    for row in range(n_rows):
+        own = of_row[row * (words + 1) :][:words]
+        expected = np.einsum("jlb,jb->l", codes[1:].astype(np.int64), own) - 7
+        np.testing.assert_array_equal(out[16 * (row + 1) :][:16], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+@pytest.mark.parametrize("way", WAYS)
+def test_lanes_side_by_side(way, dtype, monkeypatch):
+    numba = pytest.importorskip("numba")
+    from gpu_retrieval.loops import simd
+
+    take_way(way, monkeypatch)
+
+    @numba.njit
+    def pack(values, bits, out):
+        for i in range(len(bits)):
+            simd.store_packed(out[i], 3, simd.load(values, 0), bits[i])
+
+    values = np.arange(1, 17).astype(dtype)
+    bits = np.append(np.random.default_rng(1).integers(0, 1 << 16, 500), [0, 1, 255, 256, (1 << 16) - 1]).astype(
+        np.uint64
+    )
+    out = np.zeros((len(bits), 24), dtype=dtype)
+    pack(values, bits, out)
+    for row, own in zip(out, bits, strict=True):
+        chosen = values[[bool(int(own) >> lane & 1) for lane in range(16)]]
+        np.testing.assert_array_equal(row[3 : 3 + len(chosen)], chosen)
+        assert not row[:3].any() and not row[19:].any()
 
 
 def test_products_of_tiles_are_those_of_lanes():
