@@ -49,11 +49,7 @@ def configuration() -> np.ndarray:
 @operation
 def dot4(typing: Any, total: Any, left: Any, right: Any) -> Any:
     """`total` plus, in each lane, four products of an unsigned byte of `left` and a signed one of `right`."""
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _dot4(builder, *values)
-
-    return INTS(INTS, INTS, INTS), code
+    return INTS(INTS, INTS, INTS), lambda context, builder, signature, values: _dot4(builder, *values)
 
 
 @operation

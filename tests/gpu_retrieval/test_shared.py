@@ -321,7 +321,7 @@ def test_products_of_every_processor(way, monkeypatch):
     @numba.njit
     def dot(rows, codes, out):
         start = simd.spread(np.int32(-7))
-        simd.store(out, 0, simd_int8.dot4(start, simd.spread_at(rows, 2), simd.load(codes, 0)))
+        simd.store(out, 0, simd_int8.dot4(start, simd.load(rows, 2), simd.load(codes, 0)))
         simd_int8.dot_rows(rows, 2, words + 1, codes, 16, words, start, out, 16)
 
     rng = np.random.default_rng(1)
@@ -331,7 +331,7 @@ def test_products_of_every_processor(way, monkeypatch):
     out = np.zeros(16 * (n_rows + 1), dtype=np.int32)
     dot(rows.view(np.int32).reshape(-1), codes.view(np.int32).reshape(-1), out)
     of_row = rows.reshape(-1, 4)[2:].astype(np.int64)
-    np.testing.assert_array_equal(out[:16], codes[0].astype(np.int64) @ of_row[0] - 7)
+    np.testing.assert_array_equal(out[:16], (codes[0] * of_row[:16]).sum(axis=1) - 7)
     for row in range(n_rows):
         own = of_row[row * (words + 1) :][:words]
         expected = np.einsum("jlb,jb->l", codes[1:].astype(np.int64), own) - 7
