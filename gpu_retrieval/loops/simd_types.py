@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import sys
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -25,7 +24,7 @@ BYTE, INT, LONG, FLOAT, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), 
 
 def _may_use_tiles() -> bool:
     """Whether the processor has int8 tiles (AMX) and the system lets this process and those it forks use them."""
-    if not (FEATURES.get("amx-int8") and sys.platform == "linux" and platform.machine() == "x86_64"):
+    if not (FEATURES.get("amx-int8") and platform.system() == "Linux" and platform.machine() == "x86_64"):
         return False
     return bool(ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0)
 
