@@ -12,6 +12,7 @@ from gpu_retrieval.loops.score_held import prune, score_held
 from gpu_retrieval.loops.score_rows import ask_for_codes, is_excluded, may_be_excluded, of_codes
 from gpu_retrieval.loops.score_state import ALONE, inline, inner
 from gpu_retrieval.loops.simd import LANES
+from gpu_retrieval.loops.simd_int8 import A_WORD
 
 # Rows that are asked for before their turn.
 AHEAD = 32
@@ -84,9 +85,9 @@ def search_alone(jobs, work, best, s, piece, cap):
     """One piece of one query, whose codes and limit are there."""
     first, last, q0 = piece[0], piece[1], piece[2]
     k, words = best.k, (work.queries.shape[1] + 3) // 4
-    codes, room, n_held, next_prune = s.codes.view(np.int32), len(s.held), 0, k + ALONE
-    for j in range(words):
-        s.sums[j] = codes[j * LANES]
+    codes, room, n_held, next_prune = s.sums.view(np.int8), len(s.held), 0, k + ALONE
+    for j in range(4 * words):
+        codes[j] = np.int8(s.codes[j // A_WORD * A_WORD * LANES + j % A_WORD])
     errors, reach, down = simd.spread(s.errors[0]), simd.spread(s.reach[0]), simd.spread(np.float32(-2))
     errors_down, reach_down = simd.times(errors, down), simd.times(reach, down)
     for place in range(first, min(first + AHEAD, last)):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_retrieval.loops import simd
+from gpu_retrieval.loops import simd, simd_int8
 from gpu_retrieval.loops.score_final import raise_limit
 from gpu_retrieval.loops.score_held import shrink
 from gpu_retrieval.loops.score_rows import is_excluded, may_be_excluded, n_excluded, products
 from gpu_retrieval.loops.score_state import BLOCK, TOGETHER, inline, inner, peaks_of
 from gpu_retrieval.loops.simd import LANES
+from gpu_retrieval.loops.simd_int8 import A_WORD
 from gpu_retrieval.stored.quantize import FLOAT32_ROUNDING, SAFE_SCORE
 
 # The largest upper bound that is told apart from others as an int16, but for roundings.
@@ -25,12 +26,12 @@ LEAST_FLOAT = np.float32(np.finfo(np.float32).min)
 
 @inline
 def code_query(jobs, queries, row, codes, place, stride):
-    """A query's int8 codes, four of them from `place` on and the next four `stride` further, and what its bounds need.
+    """A query's int8 codes, a word of them from `place` on and the next `stride` further, and what its bounds need.
 
     That is the unit, the reach, the offset of its sums, the errors, the slack, the short, and whether it is safe: as in
     `Scratch`.
     """
-    d, largest, total = queries.shape[1], np.float32(0), 0.0
+    d, a_word, largest, total = queries.shape[1], 4 // codes.itemsize, np.float32(0), 0.0
     for j in range(d):
         x = queries[row, j]
         largest = max(largest, abs(x))
@@ -42,7 +43,7 @@ def code_query(jobs, queries, row, codes, place, stride):
         code = np.rint(x * unit)
         residual += (x - code * scale) ** 2
         sum_ += np.int32(code)
-        codes[place + (j >> 2) * stride + (j & 3)] = np.int8(code)
+        codes[place + j // a_word * stride + j % a_word] = np.int8(code)
     norm, residual = np.sqrt(total) * (1 + 1e-9), np.sqrt(residual) * (1 + 1e-9)
     reach = np.ceil(norm * unit * jobs.widest * (1 + 1e-6)) + 1
     largest_score = norm * jobs.longest + jobs.largest_prior
@@ -50,8 +51,7 @@ def code_query(jobs, queries, row, codes, place, stride):
     errors = (residual + 16 * FLOAT32_ROUNDING * (norm + residual)) * unit * (1 + 1e-6)
     slack = (32 * FLOAT32_ROUNDING * jobs.largest_prior + 2.0**-139) * unit + 2.0**-119
     short = MOST_SHORT / max(largest_score * unit, 1e-30)
-    # A row's codes are met as code + 128, so that they are not negative.
-    return unit, reach, np.int32(reach) - 128 * sum_, errors, slack, short, safe
+    return unit, reach, np.int32(reach) - simd_int8.ABOVE * sum_, errors, slack, short, safe
 
 
 @inline
@@ -62,9 +62,9 @@ def take_queries(jobs, work, best, q0, n, s):
     s.codes[: lanes * words * 4] = 0
     s.limits[:lanes], s.guesses[:lanes], s.ceilings[:lanes] = np.inf, -np.inf, np.nan
     for q in range(n):
-        place = (q // LANES) * words * 4 * LANES + (q % LANES) * 4
+        place = q // LANES * words * 4 * LANES + q % LANES * A_WORD
         s.units[q], s.reach[q], s.offsets[q], s.errors[q], s.slack[q], _, s.safe[q] = code_query(
-            jobs, work.queries, q0 + q, s.codes, place, 4 * LANES
+            jobs, work.queries, q0 + q, s.codes, place, A_WORD * LANES
         )
         s.limits[q], s.n_held[q] = -np.inf, 0
         raise_limit(best, s, q, q0 + q)

@@ -12,6 +12,7 @@ import numpy as np
 from gpu_retrieval.loops import simd, simd_int8
 from gpu_retrieval.loops.score_state import LINE, TOGETHER, inline, inner, row_words
 from gpu_retrieval.loops.simd import LANES
+from gpu_retrieval.loops.simd_int8 import CODE_BYTES
 from gpu_retrieval.loops.simd_types import HAS_TILES
 
 # How far ahead rows are asked for.
@@ -42,7 +43,7 @@ def bring_in(jobs, work, s, start, step, n, more):
     i = 0
     while i < n:
         row = np.int64(work.rows[start + i * step])
-        if step == 1 and n - i >= LANES and wide == words and _are_neighbours(work, start + i):
+        if step == 1 and n - i >= LANES and wide == words * CODE_BYTES and _are_neighbours(work, start + i):
             _bring_in_neighbours(jobs, work, s, i, row, words)
             i += LANES
             continue
@@ -50,9 +51,9 @@ def bring_in(jobs, work, s, start, step, n, more):
             ask_for_codes(jobs, work, start + (i + AHEAD) * step, words)
         at, into = row * words, i * wide
         for j in range(0, whole, LANES):
-            simd.store(s.rows, into + j, simd.load(jobs.coarse, at + j))
+            simd_int8.take_words(s.rows, into + j * CODE_BYTES, jobs.coarse, at + j)
         for j in range(whole, words):
-            s.rows[into + j] = jobs.coarse[at + j]
+            simd_int8.take_word(s.rows, into + j * CODE_BYTES, jobs.coarse, at + j)
         s.scales[i], s.lengths[i] = jobs.bounds[2 * row], jobs.bounds[2 * row + 1]
         if len(jobs.priors):
             s.priors[i] = jobs.priors[jobs.base + row]
@@ -74,7 +75,7 @@ def _bring_in_neighbours(jobs, work, s, i, row, words):
     """Sixteen neighbours from `row` on, which the processor sees coming, into the stretch from `i` on."""
     stretch = len(s.scales)
     for j in range(0, LANES * words, LANES):
-        simd.store(s.rows, i * words + j, simd.load(jobs.coarse, row * words + j))
+        simd_int8.take_words(s.rows, (i * words + j) * CODE_BYTES, jobs.coarse, row * words + j)
     simd.store(s.scales, i, simd.load_firsts(jobs.bounds, 2 * row))
     simd.store(s.lengths, i, simd.load_seconds(jobs.bounds, 2 * row))
     if len(jobs.priors):
@@ -269,6 +270,6 @@ def _products_of_tiles(s, words, at, lane0):
 
 @inline
 def _products_of_lanes(s, words, at, n, lane0):
-    codes, offsets = s.codes.view(np.int32), simd.load(s.offsets, lane0)
+    codes, offsets, wide = s.codes.view(np.int32), simd.load(s.offsets, lane0), row_words(words)
     for i in range(0, n, simd_int8.ROWS_AT_ONCE):
-        simd_int8.dot_rows(s.rows, (at + i) * words, words, codes, lane0 * words, words, offsets, s.sums, i * LANES)
+        simd_int8.dot_rows(s.rows, (at + i) * wide, wide, codes, lane0 * wide, wide, offsets, s.sums, i * LANES)

@@ -9,6 +9,7 @@ from numba import njit
 
 from gpu_retrieval.loops import simd_int8
 from gpu_retrieval.loops.simd import LANES
+from gpu_retrieval.loops.simd_int8 import CODE, CODE_BYTES
 from gpu_retrieval.loops.simd_types import HAS_TILES
 
 # Rows whose products are made together.
@@ -164,8 +165,8 @@ def held_rows(k: int) -> int:
 
 @inline
 def row_words(words):
-    """Words that a row's codes take where they are brought in: whole tiles, where there are tiles."""
-    return (words + LANES - 1) // LANES * LANES if HAS_TILES else words
+    """Words that a row's codes, `words` as they are stored, take where they are brought in: whole tiles, for tiles."""
+    return (words + LANES - 1) // LANES * LANES if HAS_TILES else words * CODE_BYTES
 
 
 def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) -> int:
@@ -174,7 +175,7 @@ def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) 
     Tables of codes come on top, `table_bytes`.
     """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
-    of_rows = stretch * (4 * words + 16 + 4 * n_numbers) + 8 * LANES * min(stretch, STRETCH)
+    of_rows = stretch * (4 * CODE_BYTES * words + 16 + 4 * n_numbers) + 8 * LANES * min(stretch, STRETCH)
     of_peaks = 4 * LANES * peaks_of(stretch, wanted_of(k / 2))
     of_sorting = 32 * (k + cap) + 20 * cap + 24 * ALONE + 4 * BLOCK * LANES + 16 * d + 8192
     return of_rows + of_peaks + of_sorting + lanes * (12 * cap + 4 * d + 8 * n_numbers + 192)
@@ -214,7 +215,7 @@ def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
     lanes = (n_queries + LANES - 1) // LANES * LANES
     return Scratch(
         # the last tile of codes is read whole, its rows past the end against zeros
-        on_lines(lanes * words + LANES * LANES).view(np.int8),
+        on_lines(lanes * words * CODE_BYTES + LANES * LANES).view(CODE),
         np.zeros(lanes, np.float32),
         on_lines(lanes),
         np.zeros(lanes, np.float32),

@@ -1,6 +1,6 @@
 """Products of int8 for loops compiled by Numba, by the processor's own instructions where it has them.
 
-`dot4` is of registers: one instruction of AVX-512 VNNI, products of int16 with AVX2, LLVM's plain ones elsewhere. Tiles
+`dot4` and `dot_rows` are of registers, by the best of `PRODUCTS` that it has, or LLVM's plain ones without any. Tiles
 (AMX) are sixteen rows of 64 bytes each; a thread configures its tiles before it uses them and releases them after.
 Their numbers are fixed when a loop is compiled: here are the few operations that `score_rows` needs.
 `simd_types.HAS_TILES` says whether they can be used.
@@ -8,8 +8,10 @@ Their numbers are fixed when a loop is compiled: here are the few operations tha
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -17,8 +19,9 @@ from numba.core import cgutils
 
 from gpu_retrieval.loops.simd_types import (
     BYTE,
+    CPU_FEATURES,
+    CPU_NAME,
     FEATURES,
-    HAS_VNNI,
     INT,
     INTS,
     LANES,
@@ -33,8 +36,47 @@ from gpu_retrieval.loops.simd_types import (
 # Four tiles of sums, one of queries' codes, three of rows' codes.
 SUMS, QUERIES, ROWS = (0, 1, 2, 3), 4, (5, 6, 7)
 TILE_ROWS, TILE_BYTES = 16, 64
-# Rows whose sums, and what makes them, fit the processor's registers: 32 of sixteen lanes, or 16 of eight.
+# What multiplies, the best first, and how many lanes of 32 bits it fills: the first two and the last four bytes a lane,
+# the others two int16.
+PRODUCTS = {"avx512vnni": 16, "avxvnni": 8, "avx512bw": 16, "avx2": 8, "dotprod": 4}
+# Whether LLVM finds the instruction for this, at which it would give up, by name, on a processor that has none.
+FOUR_PRODUCTS = """
+    declare <4 x i32> @llvm.vector.partial.reduce.add.v4i32.v16i32(<4 x i32>, <16 x i32>)
+    define <4 x i32> @dot(<4 x i32> %total, <16 x i8> %left, <16 x i8> %right) {
+        %wide_left = sext <16 x i8> %left to <16 x i32>
+        %wide_right = sext <16 x i8> %right to <16 x i32>
+        %products = mul <16 x i32> %wide_left, %wide_right
+        %sums = call <4 x i32> @llvm.vector.partial.reduce.add.v4i32.v16i32(<4 x i32> %total, <16 x i32> %products)
+        ret <4 x i32> %sums
+    }
+"""
+
+
+def _has_dotprod() -> bool:
+    """Whether an ARM processor has dot products (sdot), which its list of features leaves out."""
+    if platform.machine() not in ("aarch64", "arm64") or FEATURES.get("neon") is False:
+        return False
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=CPU_NAME, features=CPU_FEATURES)
+    return "sdot" in machine.emit_assembly(llvm.parse_assembly(FOUR_PRODUCTS))
+
+
+def _products() -> str:
+    """The best of `PRODUCTS` that the processor has; empty without any."""
+    has = {**FEATURES, "dotprod": _has_dotprod()}
+    return next((name for name in PRODUCTS if has.get(name)), "")
+
+
+BY = _products()
+# Rows whose sums, and what makes them, fit the processor's registers: 32 of sixteen lanes, 16 of eight, 32 of four.
 ROWS_AT_ONCE = 8 if FEATURES.get("avx512f") else 4
+# What `dot_rows` reads: int16 where those are what is multiplied, so that codes are widened once and not at each use.
+CODE: Any = np.int16 if BY in ("avx512bw", "avx2") else np.int8
+CODE_BYTES = CODE().itemsize
+A_WORD = 4 // CODE_BYTES
+# How far rows' codes, stored as code + 128, are above what `dot4` and `dot_rows` take them for.
+ABOVE = 0 if BY == "dotprod" else 128
 
 
 def configuration() -> np.ndarray:
@@ -48,7 +90,10 @@ def configuration() -> np.ndarray:
 
 @operation
 def dot4(typing: Any, total: Any, left: Any, right: Any) -> Any:
-    """`total` plus, in each lane, four products of an unsigned byte of `left` and a signed one of `right`."""
+    """`total` plus, in each lane, four products of a row's byte of `left` and a signed one of `right`.
+
+    A row's is unsigned, less 128 - ABOVE.
+    """
     return INTS(INTS, INTS, INTS), lambda context, builder, signature, values: _dot4(builder, *values)
 
 
@@ -58,10 +103,12 @@ def dot_rows(
 ) -> Any:
     """ROWS_AT_ONCE rows of `words` words, `stride` apart from `rows[at]` on, each with a word of `codes` in each lane.
 
-    The codes lie word after word from `codes[first]` on; `start` plus a row's products is written from `sums[into]` on.
+    Words are four bytes of CODE. Those of the codes lie word after word from `codes[first]` on; `start` plus a row's
+    products is written from `sums[into]` on.
     """
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        dot = _dot4 if CODE_BYTES == 1 else _dot2
         at, stride, first, words, start, into = (values[place] for place in (1, 2, 4, 5, 6, 8))
         totals = [cgutils.alloca_once_value(builder, start) for _ in range(ROWS_AT_ONCE)]
         with cgutils.for_range(builder, words) as loop:
@@ -71,7 +118,7 @@ def dot_rows(
             for total in totals:
                 word = builder.load(pointer_to(context, builder, rows, values[0], place, INT))
                 row = spread_value(builder, word, INTS.ir)
-                builder.store(_dot4(builder, builder.load(total), row, lanes), total)
+                builder.store(dot(builder, builder.load(total), row, lanes), total)
                 place = builder.add(place, stride)
         for number, total in enumerate(totals):
             to = builder.add(into, LONG(number * LANES))
@@ -82,33 +129,72 @@ def dot_rows(
     return types.void(rows, long, long, codes, long, long, INTS, sums, long), code
 
 
+def _taken(count: int) -> Any:
+    @operation
+    def take(typing: Any, to: Any, into: Any, rows: Any, at: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            kind = ir.VectorType(BYTE, 4 * count)
+            codes = builder.load(pointer_to(context, builder, rows, values[2], values[3], kind), align=4)
+            if CODE_BYTES == 2:
+                kind = ir.VectorType(ir.IntType(16), 4 * count)
+                codes = builder.zext(codes, kind)
+            builder.store(codes, pointer_to(context, builder, to, values[0], values[1], kind), align=4)
+            return context.get_dummy_value()
+
+        return types.void(to, types.intp, rows, types.intp), code
+
+    return take
+
+
+# Copy a word of four stored codes of a row, or sixteen, from `rows[at]` to `to[into]` as `dot_rows` reads them.
+take_word, take_words = _taken(1), _taken(LANES)
+
+
 def _dot4(builder: Any, total: Any, left: Any, right: Any) -> Any:
-    if HAS_VNNI:
-        pair = [builder.bitcast(value, ir.VectorType(BYTE, 4 * LANES)) for value in (left, right)]
-        return call_to(builder, "llvm.x86.avx512.vpdpbusd.512", INTS.ir, total, *pair)
+    if BY in ("avx512vnni", "avxvnni"):
+        return _in_parts(builder, f"llvm.x86.avx512.vpdpbusd.{32 * PRODUCTS[BY]}", BYTE, total, left, right)
+    if BY == "dotprod":
+        signed = builder.xor(left, ir.Constant(INTS.ir, [-0x7F7F7F80] * LANES))
+        return _in_parts(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", BYTE, total, signed, right)
     # Bytes 0 and 2 of each lane as int16, then bytes 1 and 3.
     shorts = ir.VectorType(ir.IntType(16), 2 * LANES)
     left, right = builder.bitcast(left, shorts), builder.bitcast(right, shorts)
     eight, byte = (ir.Constant(shorts, [value] * shorts.count) for value in (8, 255))
-    even = _paired(builder, builder.and_(left, byte), builder.ashr(builder.shl(right, eight), eight))
-    odd = _paired(builder, builder.lshr(left, eight), builder.ashr(right, eight))
-    return builder.add(builder.add(total, even), odd)
+    total = _dot2(builder, total, builder.and_(left, byte), builder.ashr(builder.shl(right, eight), eight))
+    return _dot2(builder, total, builder.lshr(left, eight), builder.ashr(right, eight))
 
 
-def _paired(builder: Any, left: Any, right: Any) -> Any:
-    """INTS of products of int16, those of neighbours added: an instruction of AVX2 and AVX-512."""
-    if not FEATURES.get("avx2"):
-        wide = ir.VectorType(INT, 2 * LANES)
-        products = builder.mul(builder.sext(left, wide), builder.sext(right, wide))
-        of_pair = [ir.Constant(INTS.ir, list(range(first, 2 * LANES, 2))) for first in (0, 1)]
-        return builder.add(*(builder.shuffle_vector(products, ir.Constant(wide, ir.Undefined), p) for p in of_pair))
-    if FEATURES.get("avx512bw"):
-        return call_to(builder, "llvm.x86.avx512.pmaddw.d.512", INTS.ir, left, right)
-    halves, nothing = [], ir.Constant(left.type, ir.Undefined)
-    for first in (0, LANES):
-        own = [builder.shuffle_vector(values, nothing, places(first, LANES)) for values in (left, right)]
-        halves.append(call_to(builder, "llvm.x86.avx2.pmadd.wd", ir.VectorType(INT, LANES // 2), *own))
-    return builder.shuffle_vector(*halves, places(0, LANES))
+def _dot2(builder: Any, total: Any, left: Any, right: Any) -> Any:
+    """`total` plus, in each lane, two products of int16."""
+    if BY in ("avx512bw", "avx2"):
+        name = {"avx512bw": "llvm.x86.avx512.pmaddw.d.512", "avx2": "llvm.x86.avx2.pmadd.wd"}[BY]
+        return builder.add(total, _in_parts(builder, name, ir.IntType(16), None, left, right))
+    shorts, wide = ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(INT, 2 * LANES)
+    products = builder.mul(*(builder.sext(builder.bitcast(value, shorts), wide) for value in (left, right)))
+    for first in (0, 1):
+        of_pair = ir.Constant(INTS.ir, list(range(first, 2 * LANES, 2)))
+        total = builder.add(total, builder.shuffle_vector(products, ir.Constant(wide, ir.Undefined), of_pair))
+    return total
+
+
+def _in_parts(builder: Any, name: str, of: ir.Type, total: Any, left: Any, right: Any) -> Any:
+    """INTS of LLVM's function of this name, which takes as many lanes as `BY` fills, left and right as numbers `of`."""
+    lanes = PRODUCTS[BY]
+    numbers = ir.VectorType(of, lanes * 32 // of.width)
+
+    def part(value: Any, first: int) -> Any:
+        ints = builder.bitcast(value, INTS.ir)
+        return builder.shuffle_vector(ints, ir.Constant(INTS.ir, ir.Undefined), places(first, lanes))
+
+    parts = []
+    for first in range(0, LANES, lanes):
+        own = [builder.bitcast(part(value, first), numbers) for value in (left, right)]
+        own = own if total is None else [part(total, first), *own]
+        parts.append(call_to(builder, name, ir.VectorType(INT, lanes), *own))
+    while len(parts) > 1:
+        lanes *= 2
+        parts = [builder.shuffle_vector(*parts[i : i + 2], places(0, lanes)) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
 @operation

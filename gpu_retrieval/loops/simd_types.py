@@ -9,17 +9,26 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
 # Numba calls what it decorates with the values alone, which its own annotations do not say.
 operation: Any = intrinsic
-FEATURES = llvm.get_host_cpu_features()
-HAS_VNNI = bool(FEATURES.get("avx512vnni"))
 # Linux on x86-64: the system call that lets a process use tiles of data, and its arguments.
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
 BYTE, INT, LONG, FLOAT, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
+
+
+def _target() -> tuple[str, str]:
+    """Name and features of the processor that Numba compiles for: this one, unless its environment says otherwise."""
+    numba: Any = config
+    name = llvm.get_host_cpu_name() if numba.CPU_NAME is None else numba.CPU_NAME
+    return name, codegen.get_host_cpu_features() if numba.CPU_FEATURES is None else numba.CPU_FEATURES
+
+
+CPU_NAME, CPU_FEATURES = _target()
+FEATURES = {name[1:]: name[0] == "+" for name in CPU_FEATURES.split(",") if name}
 
 
 def _may_use_tiles() -> bool:

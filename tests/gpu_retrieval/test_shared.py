@@ -294,43 +294,41 @@ def test_loops_add_as_arrays_do(monkeypatch, d, storage):
     assert_hits(hits, (other.ids, other.scores, other.n_matches))
 
 
-WAYS = [None, {"avx2": True}, {}]
-
-
-def take_way(way, monkeypatch):
-    """Compiles operations as for the processor that has no more than this; None is the processor that there is."""
+@pytest.mark.parametrize("by", ["avx512vnni", "avxvnni", "avx512bw", "avx2", "dotprod", ""])
+def test_products_of_every_processor(by, monkeypatch):
+    """What another processor would use is tested too, where this one has it."""
+    numba = pytest.importorskip("numba")
     from gpu_retrieval.loops import simd, simd_int8, simd_types
 
-    if way is None:
-        return
-    if not way.keys() <= {name for name, there in simd_types.FEATURES.items() if there}:
-        pytest.skip(f"this processor lacks one of {sorted(way)}")
-    monkeypatch.setattr(simd_int8, "HAS_VNNI", False)
-    for module in (simd, simd_int8):
-        monkeypatch.setattr(module, "FEATURES", way)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_products_of_every_processor(way, monkeypatch):
-    numba = pytest.importorskip("numba")
-    from gpu_retrieval.loops import simd, simd_int8
-
-    take_way(way, monkeypatch)
-    n_rows, words = simd_int8.ROWS_AT_ONCE, 5
+    has = {**simd_types.FEATURES, "dotprod": simd_int8.BY == "dotprod", "": True}
+    has["avxvnni"] = has.get("avxvnni") or (has.get("avx512vnni") and has.get("avx512vl"))
+    if not has.get(by):
+        pytest.skip(f"this processor has no {by}")
+    above, code = (0 if by == "dotprod" else 128), (np.int16 if by in ("avx512bw", "avx2") else np.int8)
+    for name, value in (("BY", by), ("CODE_BYTES", code().itemsize)):
+        monkeypatch.setattr(simd_int8, name, value)
+    n_rows, words, wide = simd_int8.ROWS_AT_ONCE, 17, 17 * code().itemsize
 
     @numba.njit
-    def dot(rows, codes, out):
+    def dot(rows, codes, widened, out):
         start = simd.spread(np.int32(-7))
         simd.store(out, 0, simd_int8.dot4(start, simd.load(rows, 2), simd.load(codes, 0)))
-        simd_int8.dot_rows(rows, 2, words + 1, codes, 16, words, start, out, 16)
+        taken = np.full(n_rows * (wide + 1), -1, np.int32)
+        for row in range(n_rows):
+            simd_int8.take_words(taken, row * (wide + 1), rows, row * (words + 1) + 2)
+            simd_int8.take_word(taken, (row + 1) * (wide + 1) - 1 - wide // words, rows, row * (words + 1) + 18)
+        simd_int8.dot_rows(taken, 0, wide + 1, widened, 16, wide, start, out, 16)
 
     rng = np.random.default_rng(1)
     rows = rng.integers(0, 256, (n_rows + 1, words + 1, 4)).astype(np.uint8)
     codes = rng.integers(-128, 128, (words + 1, 16, 4)).astype(np.int8)
-    rows[0, 2:4], codes[:2] = 255, -128
+    rows[0, 2:4], rows[0, 4:6], codes[:3] = 255, 0, -128
+    a_word = 4 // code().itemsize
+    widened = codes[1:].reshape(words, 16, -1, a_word).transpose(0, 2, 1, 3).astype(code)
+    widened = np.concatenate([np.zeros(16, np.int32), np.ascontiguousarray(widened).view(np.int32).reshape(-1)])
     out = np.zeros(16 * (n_rows + 1), dtype=np.int32)
-    dot(rows.view(np.int32).reshape(-1), codes.view(np.int32).reshape(-1), out)
-    of_row = rows.reshape(-1, 4)[2:].astype(np.int64)
+    dot(rows.view(np.int32).reshape(-1), codes.view(np.int32).reshape(-1), widened, out)
+    of_row = rows.reshape(-1, 4)[2:].astype(np.int64) - 128 + above
     np.testing.assert_array_equal(out[:16], (codes[0] * of_row[:16]).sum(axis=1) - 7)
     for row in range(n_rows):
         own = of_row[row * (words + 1) :][:words]
@@ -339,12 +337,16 @@ def test_products_of_every_processor(way, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-@pytest.mark.parametrize("way", WAYS)
-def test_lanes_side_by_side(way, dtype, monkeypatch):
+@pytest.mark.parametrize("features", [None, {"avx2": True}, {}])
+def test_lanes_side_by_side(features, dtype, monkeypatch):
+    """As this processor packs them (None), one with AVX2 alone, and one with neither that nor AVX-512."""
     numba = pytest.importorskip("numba")
     from gpu_retrieval.loops import simd
 
-    take_way(way, monkeypatch)
+    if features is not None:
+        if not features.keys() <= {name for name, there in simd.FEATURES.items() if there}:
+            pytest.skip("this processor has no AVX2")
+        monkeypatch.setattr(simd, "FEATURES", features)
 
     @numba.njit
     def pack(values, bits, out):
