@@ -85,7 +85,7 @@ def search_alone(jobs, work, best, s, piece, cap):
     """One piece of one query, whose codes and limit are there."""
     first, last, q0 = piece[0], piece[1], piece[2]
     k, words = best.k, (work.queries.shape[1] + 3) // 4
-    codes, room, n_held, next_prune = s.sums.view(np.int8), len(s.held), 0, k + ALONE
+    codes, room, n_held, next_prune = s.sums.view(np.int8), len(s.held), np.int64(0), k + ALONE
     for j in range(4 * words):
         codes[j] = np.int8(s.codes[j // A_WORD * A_WORD * LANES + j % A_WORD])
     errors, reach, down = simd.spread(s.errors[0]), simd.spread(s.reach[0]), simd.spread(np.float32(-2))
@@ -112,11 +112,11 @@ def search_alone(jobs, work, best, s, piece, cap):
         simd.store_packed(s.held, n_held, simd.load(s.sums, ROWS), kept)
         n_held += simd.count_bits(kept)
         if n_held > min(next_prune, room - LANES):
-            n_held = prune(s, 0, 0, n_held, k)
+            n_held = prune(s, np.int64(0), np.int64(0), n_held, k)
             if n_held > room // 2:
-                score_held(jobs, work, best, s, 0, q0, 0, n_held, cap)
-                n_held = 0
+                score_held(jobs, work, best, s, np.int64(0), q0, np.int64(0), n_held, cap)
+                n_held = np.int64(0)
             next_prune = n_held + ALONE
-    score_held(jobs, work, best, s, 0, q0, 0, prune(s, 0, 0, n_held, k), cap)
+    score_held(jobs, work, best, s, np.int64(0), q0, np.int64(0), prune(s, np.int64(0), np.int64(0), n_held, k), cap)
     if len(work.numbers):
         best.n_matches[q0] += s.counts[0]

@@ -243,7 +243,7 @@ def sort_in(best, s, query):
 
 
 @inline
-def _score(jobs, best, s, query, row, cap, d):
+def _score(jobs, best, s, row, d):
     """One pair's final score, among the query's new keys if it is below the last; its components are `wide`."""
     rank = jobs.ranks[jobs.base + row]
     prior = np.float64(jobs.priors[jobs.base + row]) if len(jobs.priors) else 0.0
@@ -251,21 +251,23 @@ def _score(jobs, best, s, query, row, cap, d):
     key, n = key_of(s.bits.view(np.uint32)[0], rank), s.n_new[0]
     s.new[n] = key
     s.n_new[0] = n + (key < s.last[0])
-    if s.n_new[0] == cap:
-        sort_in(best, s, query)
 
 
 @inner
 def score_rows(jobs, work, best, s, query, held, cap):
     """Final scores of a query and the `held` rows, the best of them sorted in among its best."""
-    d = work.queries.shape[1]
+    d, i = work.queries.shape[1], 0
     for j in range(d):
         s.wide[j] = work.queries[query, j]
     s.n_new[0], s.last[0] = 0, last_key(best, query)
-    for i in range(min(AHEAD, len(held))):
-        ask_for(jobs, np.int64(held[i]), d)
-    for i in range(len(held)):
-        if i + AHEAD < len(held):
-            ask_for(jobs, np.int64(held[i + AHEAD]), d)
-        _score(jobs, best, s, query, np.int64(held[i]), cap, d)
-    sort_in(best, s, query)
+    for j in range(min(AHEAD, len(held))):
+        ask_for(jobs, np.int64(held[j]), d)
+    is_left = True
+    while is_left:
+        while i < len(held) and s.n_new[0] < cap:
+            if i + AHEAD < len(held):
+                ask_for(jobs, np.int64(held[i + AHEAD]), d)
+            _score(jobs, best, s, np.int64(held[i]), d)
+            i += 1
+        is_left = i < len(held)
+        sort_in(best, s, query)

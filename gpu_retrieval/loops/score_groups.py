@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
 
 from gpu_retrieval.loops import SOURCES, simd_int8
 from gpu_retrieval.loops.score_alone import can_alone, search_alone
@@ -30,25 +30,21 @@ from gpu_retrieval.loops.score_state import (
     Work,
     held_rows,
     inline,
-    inner,
     make_scratch,
+    once,
     scratch_bytes,
     table_bytes,
     wanted_of,
 )
 from gpu_retrieval.loops.simd import LANES
 from gpu_retrieval.loops.simd_types import HAS_TILES
+from gpu_retrieval.loops.threads import n_threads, on_threads
 from gpu_retrieval.stored.quantize import Coarse
 
 __all__ = [
     "BLOCK", "Best", "Jobs", "Work", "decode", "fixed", "held_rows", "jobs_of", "n_threads", "score", "scratch_bytes",
     "table_bytes",
 ]  # fmt: skip
-
-
-def n_threads() -> int:
-    """Threads that the compiled loops run on."""
-    return int(get_num_threads())
 
 
 def fixed(array: np.ndarray) -> np.ndarray:
@@ -126,25 +122,25 @@ def _guess(jobs, work, s, piece, k):
         # As if all of them were among the best.
         wanted = wanted_of((k + most_excluded) / step)
         if wanted <= room and 4 * wanted <= 3 * n_sample:
-            let_pass(work, s, 0, step, n_sample, q0, lane0, n_lanes)
+            let_pass(work, s, np.int64(0), step, n_sample, q0, lane0, n_lanes)
             guess(jobs, s, (work.queries.shape[1] + 3) // 4, n_sample, lane0, n_lanes, wanted)
     # The sample's matches are met again with all rows.
     s.counts[:] = 0
 
 
-@inner
+@once
 def _meet_all(jobs, work, best, s, piece, cap):
     """All rows of a piece, a stretch at a time: what is in reach is held, and at last scored."""
     first, last, q0, n_queries = piece[0], piece[1], piece[2], piece[3] - piece[2]
     words, stretch = (work.queries.shape[1] + 3) // 4, min(STRETCH, len(s.scales))
     for start in range(first, last, stretch):
         n = min(stretch, last - start)
-        bring_in(jobs, work, s, start, 1, n, last - start)
+        bring_in(jobs, work, s, start, np.int64(1), n, last - start)
         for lane0 in range(0, n_queries, LANES):
             if not has_limits(s, lane0):
                 continue
             n_lanes = min(LANES, n_queries - lane0)
-            let_pass(work, s, start - first, 1, n, q0, lane0, n_lanes)
+            let_pass(work, s, start - first, np.int64(1), n, q0, lane0, n_lanes)
             n_found = find_reaching(jobs, s, words, n, lane0)
             hold_found(jobs, work, best, s, start, n_found, q0, lane0, cap)
     for q in range(n_queries):
@@ -163,7 +159,7 @@ def _is_left(s, n_queries):
     return is_left
 
 
-@inner
+@once
 def _search(jobs, work, best, s, piece, cap):
     """One piece of the work."""
     first, last, q0, n_queries = piece[0], piece[1], piece[2], piece[3] - piece[2]
@@ -180,12 +176,13 @@ def _search(jobs, work, best, s, piece, cap):
         return
     if s.safe[:n_queries].all():
         _guess(jobs, work, s, piece, k)
-    _meet_all(jobs, work, best, s, piece, cap)
-    for q in range(n_queries if len(work.numbers) else 0):
-        best.n_matches[q0 + q] += s.counts[q]
-    if _is_left(s, n_queries):
-        # Matches were counted the first time.
+    # A second time where a guess was too high; matches are counted the first.
+    for met in range(2):
         _meet_all(jobs, work, best, s, piece, cap)
+        for q in range(n_queries if met == 0 and len(work.numbers) else 0):
+            best.n_matches[q0 + q] += s.counts[q]
+        if not _is_left(s, n_queries):
+            break
 
 
 def _entries(sources: str) -> tuple[Any, Any]:
@@ -195,19 +192,18 @@ def _entries(sources: str) -> tuple[Any, Any]:
     functions it calls: `sources` stands for those.
     """
 
-    @njit(parallel=True, nogil=True, cache=True)
-    def score(jobs, work, best, most, stretch, cap, threads):
-        """Takes every candidate of every piece, of `most` queries or fewer, into the best."""
+    @njit(nogil=True, cache=True)
+    def score(jobs, work, best, most, stretch, cap, thread, threads):
+        """The pieces of one thread."""
         _ = sources
         d, k = work.queries.shape[1], best.k
-        for thread in prange(threads):
-            s = make_scratch(most, stretch, d, k, cap, len(work.low), len(work.numbers), work.tables[-1])
-            if HAS_TILES:
-                simd_int8.configure(s.tiles)
-            for p in range(thread, len(work.pieces), threads):
-                _search(jobs, work, best, s, work.pieces[p], cap)
-            if HAS_TILES:
-                simd_int8.release()
+        s = make_scratch(most, stretch, d, k, cap, len(work.low), len(work.numbers), work.tables[-1])
+        if HAS_TILES:
+            simd_int8.configure(s.tiles)
+        for p in range(thread, len(work.pieces), threads):
+            _search(jobs, work, best, s, work.pieces[p], cap)
+        if HAS_TILES:
+            simd_int8.release()
 
     @njit(parallel=True, nogil=True, cache=True)
     def decode(n_best, rows, sorted_ids, ids, scores):
@@ -226,4 +222,9 @@ def _entries(sources: str) -> tuple[Any, Any]:
     return score, decode
 
 
-score, decode = _entries(f"{SOURCES} {HAS_TILES}")
+_score, decode = _entries(f"{SOURCES} {HAS_TILES}")
+
+
+def score(jobs: Jobs, work: Work, best: Best, most: int, stretch: int, cap: int, threads: int) -> None:
+    """Takes every candidate of every piece, of `most` queries or fewer, into the best."""
+    on_threads(_score, min(threads, len(work.pieces)), jobs, work, best, most, stretch, cap)

@@ -29,11 +29,16 @@ ALONE = 2048
 # Words of a cache line.
 LINE = 16
 TILES = simd_int8.configuration()
+# What loops call. Python cannot: the wrappers that it would need, to unpack some hundreds of words, are left out.
+# A literal argument, which np.int64(0) is not, is a type of its own, for which the callee is compiled once more.
+callee: dict[str, Any] = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # Loops that allocate nothing: without reference counts, of which a call with some dozen arrays has as many.
-_INNER: dict[str, Any] = {"nogil": True, "_nrt": False}
+_INNER: dict[str, Any] = {**callee, "_nrt": False}
 inner: Any = njit(**_INNER)
 # Where the arguments alone, some hundreds of words, would cost more than what is done with them.
 inline: Any = njit(**_INNER, forceinline=True)
+# Part of its only caller before that is compiled: LLVM optimizes anew all that a function calls, with each caller.
+once: Any = njit(**_INNER, inline="always")
 
 
 class Jobs(NamedTuple):
@@ -176,7 +181,7 @@ def scratch_bytes(n_queries: int, stretch: int, d: int, k: int, n_numbers: int) 
     """
     lanes, words, cap = (n_queries + LANES - 1) // LANES * LANES, (d + 3) // 4 + LANES, held_rows(k)
     of_rows = stretch * (4 * CODE_BYTES * words + 16 + 4 * n_numbers) + 8 * LANES * min(stretch, STRETCH)
-    of_peaks = 4 * LANES * peaks_of(stretch, wanted_of(k / 2))
+    of_peaks = 4 * LANES * peaks_of.py_func(stretch, wanted_of.py_func(k / 2))
     of_sorting = 32 * (k + cap) + 20 * cap + 24 * ALONE + 4 * BLOCK * LANES + 16 * d + 8192
     return of_rows + of_peaks + of_sorting + lanes * (12 * cap + 4 * d + 8 * n_numbers + 192)
 
@@ -201,7 +206,7 @@ def peaks_of(n, wanted):
     return (min(n, PEAKS * wanted) + BLOCK - 1) // BLOCK * BLOCK
 
 
-@njit(nogil=True)
+@njit(**callee)
 def on_lines(n_words):
     """Zeros, int32, from the beginning of a cache line on."""
     room = np.zeros(n_words + LINE, np.int32)
@@ -209,7 +214,7 @@ def on_lines(n_words):
     return room[first : first + n_words]
 
 
-@njit(nogil=True)
+@njit(**callee)
 def make_scratch(n_queries, stretch, d, k, cap, n_ranges, n_numbers, n_codes):
     words = (d + 3) // 4
     lanes = (n_queries + LANES - 1) // LANES * LANES

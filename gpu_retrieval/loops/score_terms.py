@@ -18,7 +18,7 @@ from numba import njit, prange
 from gpu_retrieval.loops import SOURCES, simd
 from gpu_retrieval.loops.score_bounds import code_query
 from gpu_retrieval.loops.score_final import ask_for, final_score, key_of, last_key, sort_in
-from gpu_retrieval.loops.score_state import LINE, inline, inner, make_scratch
+from gpu_retrieval.loops.score_state import LINE, Best, Jobs, inline, inner, make_scratch
 from gpu_retrieval.loops.simd import LANES
 from gpu_retrieval.loops.term_bounds import bound_piece, select_of
 from gpu_retrieval.loops.term_state import (
@@ -38,6 +38,7 @@ from gpu_retrieval.loops.term_state import (
     make_room,
     room_bytes,
 )
+from gpu_retrieval.loops.threads import on_threads
 
 # Queries of a thread at a time.
 TOGETHER = 64
@@ -132,13 +133,15 @@ def _score_piece(jobs, asking, entries, room, p, first_query, last_query, key_st
 @inline
 def _keep_best(best, s, q, found, cap):
     """Sorts keys in among a query's best."""
+    i, is_left = 0, True
     s.n_new[0], s.last[0] = 0, last_key(best, q)
-    for i in range(len(found)):
-        s.new[s.n_new[0]] = found[i]
-        s.n_new[0] += found[i] < s.last[0]
-        if s.n_new[0] == cap:
-            sort_in(best, s, q)
-    sort_in(best, s, q)
+    while is_left:
+        while i < len(found) and s.n_new[0] < cap:
+            s.new[s.n_new[0]] = found[i]
+            s.n_new[0] += found[i] < s.last[0]
+            i += 1
+        is_left = i < len(found)
+        sort_in(best, s, q)
 
 
 def _entries(sources: str) -> tuple[Any, ...]:
@@ -158,52 +161,71 @@ def _entries(sources: str) -> tuple[Any, ...]:
             traits[trait + ERRORS], traits[trait + UNIT], traits[trait + SHORT] = errors, unit, short
             traits[trait + REACH], traits[trait + SLACK], traits[trait + SAFE] = reach, slack, safe
 
-    @njit(parallel=True, nogil=True, cache=True)
-    def bound(jobs, asking, entries, threads):
-        """Upper bounds of all entries' rows into `shorts`."""
+    @njit(nogil=True, cache=True)
+    def bound(jobs, asking, entries, thread, threads):
         _ = sources
-        for thread in prange(threads):
-            room = make_room(asking.d, len(asking.numbers), asking.tables[-1], asking.n_slots)
-            for p in range(thread, len(entries.pieces), threads):
-                bound_piece(jobs, asking, entries, room, p)
+        room = make_room(asking.d, len(asking.numbers), asking.tables[-1], asking.n_slots)
+        for p in range(thread, len(entries.pieces), threads):
+            bound_piece(jobs, asking, entries, room, p)
 
-    @njit(parallel=True, nogil=True, cache=True)
-    def select(asking, entries, best, n_found, most_entries, most_rows, threads):
-        """Which rows are in reach, from the bounds, and how many each query has; adds up `n_matches`.
-
-        A query has at most `most_entries`. Rows that it may meet twice it meets `most_rows` of; 0 where it does not.
-        """
+    @njit(nogil=True, cache=True)
+    def select(asking, entries, best, n_found, most_entries, most_rows, thread, threads):
         _ = sources
-        for thread in prange(threads):
-            gaps, bits, size = np.empty(most_entries, np.int64), np.zeros(1, np.float32), 1
-            while size < 2 * most_rows:
-                size *= 2
-            table = np.full((size, 2), -1, dtype=np.int32)
-            for start in range(thread * TOGETHER, len(best.n_keys), threads * TOGETHER):
-                for q in range(start, min(start + TOGETHER, len(best.n_keys))):
-                    n_found[q] = select_of(asking, entries, best, q, gaps, table, bits)
+        gaps, bits, size = np.empty(most_entries, np.int64), np.zeros(1, np.float32), 1
+        while size < 2 * most_rows:
+            size *= 2
+        table = np.full((size, 2), -1, dtype=np.int32)
+        for start in range(thread * TOGETHER, len(best.n_keys), threads * TOGETHER):
+            for q in range(start, min(start + TOGETHER, len(best.n_keys))):
+                n_found[q] = select_of(asking, entries, best, q, gaps, table, bits)
 
-    @njit(parallel=True, nogil=True, cache=True)
-    def score(jobs, asking, entries, first_query, last_query, key_starts, keys, threads):
-        """Final keys of the rows in reach of the queries [first, last), whose first is at `key_starts[first]`."""
+    @njit(nogil=True, cache=True)
+    def score(jobs, asking, entries, first_query, last_query, key_starts, keys, thread, threads):
         _ = sources
-        for thread in prange(threads):
-            room = make_room(asking.d, 0, 0, 0)
-            for p in range(thread, len(entries.pieces), threads):
-                _score_piece(jobs, asking, entries, room, p, first_query, last_query, key_starts, keys)
+        room = make_room(asking.d, 0, 0, 0)
+        for p in range(thread, len(entries.pieces), threads):
+            _score_piece(jobs, asking, entries, room, p, first_query, last_query, key_starts, keys)
 
-    @njit(parallel=True, nogil=True, cache=True)
-    def keep(best, first_query, last_query, key_starts, keys, d, cap, threads):
-        """Sorts the keys in among the queries' best."""
+    @njit(nogil=True, cache=True)
+    def keep(best, first_query, last_query, key_starts, keys, d, cap, thread, threads):
         _ = sources
-        base = key_starts[first_query]
-        for thread in prange(threads):
-            s = make_scratch(1, LANES, d, best.k, cap, 0, 0, 0)
-            for start in range(first_query + thread * TOGETHER, last_query, threads * TOGETHER):
-                for q in range(start, min(start + TOGETHER, last_query)):
-                    _keep_best(best, s, q, keys[key_starts[q] - base : key_starts[q + 1] - base], cap)
+        base, s = key_starts[first_query], make_scratch(1, LANES, d, best.k, cap, 0, 0, 0)
+        for start in range(first_query + thread * TOGETHER, last_query, threads * TOGETHER):
+            for q in range(start, min(start + TOGETHER, last_query)):
+                _keep_best(best, s, q, keys[key_starts[q] - base : key_starts[q + 1] - base], cap)
 
     return take_queries, bound, select, score, keep
 
 
-take_queries, bound, select, score, keep = _entries(SOURCES)
+take_queries, _bound, _select, _score, _keep = _entries(SOURCES)
+
+
+def bound(jobs: Jobs, asking: Asking, entries: Entries, threads: int) -> None:
+    """Upper bounds of all entries' rows into `shorts`."""
+    on_threads(_bound, threads, jobs, asking, entries)
+
+
+def select(
+    asking: Asking, entries: Entries, best: Best, n_found: np.ndarray, most_entries: int, most_rows: int, threads: int
+) -> None:
+    """Which rows are in reach, from the bounds, and how many each query has; adds up `n_matches`.
+
+    A query has at most `most_entries`. Rows that it may meet twice it meets `most_rows` of; 0 where it does not.
+    """
+    on_threads(_select, threads, asking, entries, best, n_found, most_entries, most_rows)
+
+
+def score(
+    jobs: Jobs, asking: Asking, entries: Entries, first_query: int, last_query: int, key_starts: np.ndarray,
+    keys: np.ndarray, threads: int,
+) -> None:  # fmt: skip
+    """Final keys of the rows in reach of the queries [first, last), whose first is at `key_starts[first]`."""
+    on_threads(_score, threads, jobs, asking, entries, first_query, last_query, key_starts, keys)
+
+
+def keep(
+    best: Best, first_query: int, last_query: int, key_starts: np.ndarray, keys: np.ndarray, d: int, cap: int,
+    threads: int,
+) -> None:  # fmt: skip
+    """Sorts the keys in among the queries' best."""
+    on_threads(_keep, threads, best, first_query, last_query, key_starts, keys, d, cap)

@@ -72,6 +72,7 @@ BY = _products()
 # Rows whose sums, and what makes them, fit the processor's registers: 32 of sixteen lanes, 16 of eight, 32 of four.
 ROWS_AT_ONCE = 8 if FEATURES.get("avx512f") else 4
 # What `dot_rows` reads: int16 where those are what is multiplied, so that codes are widened once and not at each use.
+# Its bytes, and how many fill a lane's word of four.
 CODE: Any = np.int16 if BY in ("avx512bw", "avx2") else np.int8
 CODE_BYTES = CODE().itemsize
 A_WORD = 4 // CODE_BYTES

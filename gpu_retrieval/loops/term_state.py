@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from gpu_retrieval.loops.score_state import on_lines
+from gpu_retrieval.loops.score_state import callee, on_lines
 from gpu_retrieval.loops.simd import LANES
 
 # Rows of a block.
@@ -109,7 +109,7 @@ def room_bytes(d: int, n_numbers: int, n_codes: int, n_slots: int) -> int:
     return BLOCK * (5 * d + 4 * n_numbers + 32) + 16 * d + 4096 + 4 * n_codes + (8 * WORDS + 4) * n_slots
 
 
-@njit(nogil=True)
+@njit(**callee)
 def make_room(d, n_numbers, n_codes, n_slots):
     return Room(
         on_lines(BLOCK * ((d + 3) // 4)),

@@ -293,7 +293,7 @@ def test_a_sample_that_is_better_than_the_rest(monkeypatch, k, floor):
     n, n_queries, rng = 6_000, 40, np.random.default_rng(k)
     _, room = by_loops.PIECES[0]
     vectors = 0.1 * rng.standard_normal((n, 8)).astype(np.float32)
-    vectors[:: score_groups.sample_step(n, k, room), 0] += 2
+    vectors[:: score_groups.sample_step.py_func(n, k, room), 0] += 2
     terms = {"t": Ragged.from_lists([[0]] * n)}
     index = TermKnnIndex.build(np.arange(n), vectors, terms, {"pay": rng.random(n)}, device="cpu")
     queries = 0.1 * rng.standard_normal((n_queries, 8)).astype(np.float32)
